@@ -1,0 +1,283 @@
+"""The recipe: what the user wants, in one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
+from edgekd.errors import RecipeError
+from edgekd.sla import Sla
+from edgekd.text import did_you_mean, listing
+
+TASKS = ("text-classification", "image-classification")
+BUILTIN = Path(__file__).parent / "recipes"
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[Number, Field(gt=0, lt=1)]
+Positive = Annotated[Seconds, Field(gt=0)]
+
+
+class Range(Model):
+    """Every `step`-th whole number between `from` and `to`, both included."""
+
+    first: Count = Field(alias="from")
+    last: Count = Field(alias="to")
+    step: Count = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if self.last < self.first:
+            raise ValueError(f"the range from {self.first} to {self.last} is empty; swap the two")
+        return self
+
+
+def _choices(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if isinstance(value, dict):
+        span = Range.model_validate(value)
+        return list(range(span.first, span.last + 1, span.step))
+    if value == []:
+        raise ValueError("the list is empty; name at least one value")
+    return value
+
+
+Choices = Annotated[
+    list[Count],
+    BeforeValidator(_choices, json_schema_input_type=int | list[int] | Range),
+]
+
+
+class Architecture(Model):
+    """A teacher that is trained from nothing: its dimensions (see StudentSpec)."""
+
+    type: Literal["vit"]
+    layers: Count
+    hidden: Count
+    heads: Count
+    ffn: Count
+    patch_size: Count
+
+
+class FineTune(Model):
+    """How the teacher learns the task. `max_examples` bounds the training examples, drawn with `seed`."""
+
+    epochs: Count = 3
+    learning_rate: Rate = 1.0e-4
+    batch_size: Count = 32
+    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
+    patience: Count = 3
+    max_examples: Count | None = None
+    seed: Annotated[int, Field(ge=0)] = 17
+
+
+class Teacher(Model):
+    """The teacher: `model` is a local folder, a hub id or package:NAME (an installed Python package that carries one).
+
+    `architecture` instead of `model` trains one from nothing; `fine_tune` teaches it the task first.
+    """
+
+    model: str | None = None
+    architecture: Architecture | None = None
+    fine_tune: FineTune | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Teacher:
+        if (self.model is None) == (self.architecture is None):
+            raise ValueError("give either model or architecture, and not both")
+        if self.architecture is not None and self.fine_tune is None:
+            raise ValueError("an architecture without fine_tune would stay untrained; add fine_tune")
+        return self
+
+
+class Data(Model):
+    """The data set. `source` is a folder or file, hub:ID, or sklearn:digits; train, validation and test name its parts.
+
+    In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
+    validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
+    `otherwise` is used when `source` is a local path that does not exist.
+    """
+
+    source: str
+    config: str | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "idx", "text"] | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    text: str = "text"
+    text_pair: str | None = None
+    image: str = "image"
+    label: str = "label"
+    labels: list[str] | None = None
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    validation_share: Annotated[Share, Field(gt=0, lt=1)] = 0.1
+    test_share: Annotated[Share, Field(gt=0, lt=1)] = 0.2
+    max_train_examples: Count | None = None
+    seed: Annotated[int, Field(ge=0)] = 17
+    otherwise: Data | None = None
+
+
+class Space(Model):
+    """The students to consider: every combination of the choices. What is left out is kept as the teacher has it.
+
+    `ffn_ratio` gives ffn as multiples of hidden. Heads follow from hidden at the teacher's head dimension unless
+    `heads` is given. `max_share` and `min_share` bound a student's parameters against the teacher's; under
+    `min_share` (1 %) students are refused.
+    """
+
+    layers: Choices | None = None
+    hidden: Choices | None = None
+    heads: Choices | None = None
+    ffn: Choices | None = None
+    ffn_ratio: list[Annotated[Number, Field(gt=0)]] | None = None
+    max_share: Annotated[Share, Field(gt=0)] = 1.0
+    min_share: Annotated[Share, Field(ge=0)] = 0.01
+
+    @model_validator(mode="after")
+    def _one_ffn(self) -> Space:
+        if self.ffn is not None and self.ffn_ratio is not None:
+            raise ValueError("give either ffn or ffn_ratio, and not both")
+        if self.ffn_ratio == []:
+            raise ValueError("ffn_ratio is empty; name at least one value or remove it")
+        if self.min_share >= self.max_share:
+            raise ValueError("min_share must be below max_share")
+        return self
+
+
+class HostChoice(Model):
+    """The board: `url` is local or ssh://USER@HOST:PORT; `key` the private key file, `python` the interpreter there."""
+
+    url: str = "local"
+    key: str | None = None
+    python: str | None = None
+    known_hosts: str | None = None
+
+
+class Search(Model):
+    """How many untrained students are measured: `calibrate` to correct the prediction, `finalists` to choose among."""
+
+    calibrate: Annotated[int, Field(ge=3, le=50)] = 6
+    finalists: Annotated[int, Field(ge=1, le=50)] = 3
+    pairs: Annotated[int, Field(ge=5, le=1000)] = 15
+
+
+class Distill(Model):
+    """How the student learns: loss = alpha T² KL(teacher ‖ student at temperature T) + (1 - alpha) cross entropy.
+
+    `final_ce_epoch` adds one last epoch with alpha 0. `freeze_embeddings` leaves the copied embedding table as it is.
+    Source: Hinton et al. 2015, arXiv:1503.02531.
+    """
+
+    temperature: Annotated[Number, Field(ge=1, le=20)] = 4.0
+    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    epochs: Annotated[int, Field(ge=1, le=10000)] = 10
+    learning_rate: Rate = 2.0e-4
+    batch_size: Count = 32
+    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
+    warmup: Annotated[Share, Field(ge=0, lt=1)] = 0.05
+    patience: Count = 3
+    final_ce_epoch: bool = True
+    freeze_embeddings: bool = False
+    seed: Annotated[int, Field(ge=0)] = 17
+
+
+class Parity(Model):
+    """How far an exported model may be from the trained one on real inputs before the export step fails.
+
+    `absolute` bounds the largest difference of a logit, `agreement` is the least share of equal answers.
+    """
+
+    fp32_absolute: Annotated[Number, Field(gt=0)] = 1.0e-3
+    fp32_agreement: Annotated[Share, Field(gt=0)] = 1.0
+    int8_agreement: Annotated[Share, Field(gt=0)] = 0.95
+    examples: Count = 128
+
+
+class Bench(Model):
+    """How artifacts are measured for the verdict. Durations and sample counts are per process."""
+
+    batch: Count = 1
+    sequence: Count | None = None
+    threads: Count = 1
+    processes: Annotated[int, Field(ge=3, le=1000)] = 10
+    warmup: Seconds = 0.5
+    duration: Positive = 2.0
+    samples: Count = 100
+
+
+class Budget(Model):
+    """Most time a step may take: `training` for teacher and student each, `measuring` for one host session."""
+
+    training: Positive = 4 * 3600.0
+    measuring: Positive = 1800.0
+
+
+class Recipe(Model):
+    """Everything a run needs. See docs/recipe.md; `edgekd schema recipe` prints the JSON Schema."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    task: Literal["text-classification", "image-classification"]
+    teacher: Teacher
+    data: Data
+    space: Space = Space()
+    device: str
+    host: HostChoice = HostChoice()
+    sla: Sla
+    search: Search = Search()
+    distill: Distill = Distill()
+    precisions: list[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    parity: Parity = Parity()
+    bench: Bench = Bench()
+    budget: Budget = Budget()
+
+    @field_validator("precisions")
+    @classmethod
+    def _some_precision(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"found {value}, expected fp32, int8 or both, each once")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.teacher.architecture is not None and self.task != "image-classification":
+            raise ValueError("a teacher of type vit needs the task image-classification")
+        sequence = self.bench.sequence
+        if sequence is not None and self.task == "image-classification":
+            raise ValueError("bench.sequence has no meaning for images; remove it")
+        if sequence is not None and sequence > self.data.max_length:
+            raise ValueError(f"bench.sequence {sequence} is longer than data.max_length {self.data.max_length}")
+        return self
+
+    @property
+    def sequence(self) -> int:
+        """Tokens per input when measuring text models: bench.sequence, or data.max_length."""
+        return self.bench.sequence or self.data.max_length
+
+
+def builtin_recipes() -> list[str]:
+    """The names of the recipes that ship with edgekd."""
+    return sorted(path.stem for path in BUILTIN.glob("*.yaml"))
+
+
+def locate_recipe(name: str) -> Path:
+    """The file of the recipe `name`: a path, or the name of one that ships with edgekd. Errors: RecipeError."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists() or "/" in name:
+        return path
+    if re.fullmatch(r"[a-z0-9_-]+", name) and (BUILTIN / f"{name}.yaml").is_file():
+        return BUILTIN / f"{name}.yaml"
+    known = builtin_recipes()
+    raise RecipeError(
+        f"{name}: no such recipe, expected a YAML file or one of {listing(known)}.{did_you_mean(name, known)}"
+    )
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the file or of the name `name`, after `--set` overrides. Errors: InputError, RecipeError."""
+    source = read_source(locate_recipe(name), RecipeError)
+    return validated(with_overrides(source, overrides, RecipeError), Recipe, RecipeError)

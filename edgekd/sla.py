@@ -1,0 +1,70 @@
+"""The SLA: what a model must keep on its device, and how sure we must be."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from edgekd.config import Bytes, Model, Number, Seconds, Share, load
+from edgekd.errors import SlaError
+
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,3})?)")
+
+
+def quantile_from_name(name: str) -> float:
+    """0.95 from 'p95', 0.999 from 'p99.9'. Errors: ValueError for another spelling, p0 included."""
+    match = _QUANTILE.fullmatch(name)
+    if match is None or not 0 < float(match[1]) < 100:
+        raise ValueError(f"found {name!r}, expected a percentile such as p50, p95, p99 or p99.9")
+    return float(match[1]) / 100
+
+
+class Sla(Model):
+    """Limits that one artifact must keep on one device. A limit that is absent is not judged; at least one is needed.
+
+    Units: latency in seconds by percentile, memory and size in bytes, accuracy as a share of right answers,
+    accuracy_drop as a share lost against the teacher (0.01 = one percentage point).
+    """
+
+    latency: dict[str, Seconds] = Field(default_factory=dict, description="limit by percentile, such as p95: 5 ms")
+    memory: Bytes | None = Field(default=None, description="peak resident memory of the measuring process")
+    size: Bytes | None = Field(default=None, description="bytes of the model file on disk")
+    accuracy: Share | None = Field(default=None, description="least share of right answers on the test data")
+    accuracy_drop: Share | None = Field(default=None, description="most accuracy lost against the teacher")
+    confidence: Annotated[Number, Field(gt=0.5, lt=1)] = Field(
+        default=0.95, description="how sure PASS and FAIL must be about a latency percentile"
+    )
+
+    @field_validator("latency")
+    @classmethod
+    def _percentiles(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            quantile_from_name(name)
+        ordered = sorted(value, key=quantile_from_name)
+        for low, high in itertools.pairwise(ordered):
+            if value[low] > value[high]:
+                raise ValueError(f"the limit of {low} is above that of {high}, so {low} can never be the one missed")
+        return value
+
+    @model_validator(mode="after")
+    def _positive(self) -> Sla:
+        for name, limit in (*((f"latency.{k}", v) for k, v in self.latency.items()), *self._bounds()):
+            if limit is not None and limit <= 0:
+                raise ValueError(f"{name} is 0, which no model can keep; write a limit above zero or remove the line")
+        if not self.latency and all(
+            limit is None for limit in (self.memory, self.size, self.accuracy, self.accuracy_drop)
+        ):
+            raise ValueError("no limit is set; set at least one of latency, memory, size, accuracy, accuracy_drop")
+        return self
+
+    def _bounds(self) -> tuple[tuple[str, float | None], ...]:
+        return (("memory", self.memory), ("size", self.size), ("accuracy", self.accuracy))
+
+
+def load_sla(path: Path) -> Sla:
+    """The SLA in the YAML file at `path`. Errors: InputError, SlaError with the line."""
+    return load(path, Sla, SlaError)

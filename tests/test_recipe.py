@@ -1,0 +1,74 @@
+"""The recipe says what the user wants; contradictions are refused before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import RecipeError
+from edgekd.recipe import builtin_recipes, load_recipe
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_every_recipe_that_ships_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.sla.latency
+
+
+def test_the_recipes_of_the_readme_ship() -> None:
+    assert {"quickstart", "sst2"} <= set(builtin_recipes())
+
+
+def test_choices_are_a_number_a_list_or_a_range() -> None:
+    found = load_recipe("quickstart", ["space.layers=3", "space.hidden=[32, 64]", "space.ffn={from: 64, to: 128, step: 32}", "space.ffn_ratio="]).space  # fmt: skip
+    assert (found.layers, found.hidden, found.ffn) == ([3], [32, 64], [64, 96, 128])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("space.layerz=3", "unknown key 'layerz' in space"),
+        ("space.layers=[]", "the list is empty"),
+        ("space.layers={from: 3, to: 1}", "is empty; swap the two"),
+        ("space.layers=[0]", "greater than or equal to 1"),
+        ("space.ffn=[64]", "either ffn or ffn_ratio"),
+        ("space.max_share=0.5 %", "min_share must be below max_share"),
+        ("distill.epochs=0", "greater than or equal to 1"),
+        ("distill.alpha=2", "less than or equal to 1"),
+        ("distill.learning_rate=2.0", "less than 1"),
+        ("teacher.model=x", "either model or architecture"),
+        ("teacher.fine_tune=", "would stay untrained"),
+        ("task=text-classification", "needs the task image-classification"),
+        ("bench.sequence=8", "no meaning for images"),
+        ("bench.duration=0 s", "greater than 0"),
+        ("bench.processes=2", "greater than or equal to 3"),
+        ("budget.training=0 s", "greater than 0"),
+        ("precisions=[fp16]", "'fp32' or 'int8'"),
+        ("precisions=[]", "expected fp32, int8 or both"),
+        ("precisions=[int8, int8]", "each once"),
+        ("sla.latency.p95=1 ms", "limit of p50 is above that of p95"),
+        ("sla.latency.q95=1 ms", "expected a percentile"),
+        ("name=Bad Name", "match pattern"),
+    ],
+)
+def test_contradictions_are_refused(override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("quickstart", [override])
+    assert message in str(caught.value)
+
+
+def test_a_sequence_longer_than_the_text_is_refused() -> None:
+    with pytest.raises(RecipeError, match="longer than data.max_length"):
+        load_recipe("sst2", ["bench.sequence=500"])
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'quickstart'"):
+        load_recipe("quikstart")
+
+
+def test_a_recipe_of_the_users_own_is_found_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml:1: the key 'task' is missing"):
+        load_recipe(str(path))
