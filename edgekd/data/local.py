@@ -1,0 +1,121 @@
+"""A data set in local files: which file is which part, and in which format."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgekd.data.examples import Kind
+from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
+from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
+from edgekd.data.tables import read_table
+from edgekd.errors import DataError
+from edgekd.recipe import Data
+from edgekd.text import listing, printable
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+    ".text": "text",
+}
+NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test", "t10k")}
+
+
+def local_parts(source: Path, data: Data, kind: Kind | None) -> tuple[dict[str, Part], list[str]]:
+    """The parts of the data set in the file or folder `source`, and notes. Errors: DataError."""
+    if source.is_file():
+        if data.train is not None and source.parent / data.train != source:
+            raise DataError(f"{source}: is a file and so the training part. Remove data.train, or give the folder")
+        files = _named_files(source.parent, data, source)
+    else:
+        files = _files(source, data)
+    refuse_same({part: path.name for part, path in files.items()})
+    first = _part(files["train"], data, kind)
+    rest = {name: _part(path, data, first.kind) for name, path in files.items() if name != "train"}
+    return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, files)
+
+
+def _unused(folder: Path, data: Data, files: dict[str, Path]) -> list[str]:
+    """Notes on files called like a part that is cut from the training part instead, since only some were named."""
+    guesses = {part: _guesses(folder, part, data.format) for part in NAMES if part not in files}
+    paths = [path for found in guesses.values() for path in found if path not in files.values()]
+    return [
+        f"{printable(path.name)} is not used: data.train is given, and data does not name that file." for path in paths
+    ]
+
+
+def _files(folder: Path, data: Data) -> dict[str, Path]:
+    if data.train is not None:
+        return _named_files(folder, data, folder / data.train)
+    named = {name: path for name, path in (("validation", data.validation), ("test", data.test)) if path is not None}
+    files = {name: folder / path for name, path in named.items()}
+    for name in (name for name in NAMES if name not in files):
+        paths = _guesses(folder, name, data.format)
+        if len(paths) > 1:
+            found = printable(listing(path.name for path in paths))
+            raise DataError(f"{folder}: {found} could each be the {name} part. Name one in data.{name}")
+        if paths:
+            files[name] = paths[0]
+    if "train" not in files:
+        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+        found = printable(listing(names), 400) or "nothing"
+        raise DataError(f"{folder}: holds no file such as train.csv, found {found}. Name one in data.train")
+    return files
+
+
+def _named_files(folder: Path, data: Data, train: Path) -> dict[str, Path]:
+    named = {"validation": data.validation, "test": data.test}
+    return {"train": train, **{part: folder / name for part, name in named.items() if name is not None}}
+
+
+def _guesses(folder: Path, part: str, form: str | None) -> list[Path]:
+    """The files of `folder` that are called like `part`, in the first of its usual names that occurs."""
+    for word in NAMES[part]:
+        pattern = re.compile(rf"{word}([.]|-images[-.]idx3|-0+-of-0+1[.])", re.IGNORECASE)
+        found = sorted(path for path in folder.iterdir() if pattern.match(path.name) and path.is_file())
+        known = [path for path in found if form is not None or _format(path) is not None]
+        if known:
+            return known
+    return []
+
+
+def _format(path: Path) -> str | None:
+    name = path.name.lower().removesuffix(".gz")
+    if re.search(r"idx[1-4]|-ubyte$", name):
+        return "idx"
+    return FORMATS.get(Path(name).suffix)
+
+
+def _part(path: Path, data: Data, kind: Kind | None) -> Part:
+    form = data.format or _format(path)
+    if form is None:
+        raise DataError(f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet or idx")
+    if form == "text":
+        raise DataError(
+            f"{path}: is plain text, one example per line, which has no labels; classification needs them. "
+            "Write a CSV, TSV or JSON lines file with a text and a label column"
+        )
+    if form == "idx":
+        return _idx_part(path, kind)
+    table = read_table(path, form, wanted_columns(data))
+    return part_from_table(path.name, table, data, kind, path.parent)
+
+
+def _idx_part(path: Path, kind: Kind | None) -> Part:
+    if kind == "text":
+        raise DataError(f"{path}: is an idx file, which holds images, expected texts")
+    images = read_idx_images(path)
+    labels_path = labels_beside(path)
+    labels = read_idx_labels(labels_path)
+    if len(images) != len(labels):
+        raise DataError(f"{labels_path}: found {len(labels)} labels, expected {len(images)} as in {path.name}")
+    if not labels:
+        raise DataError(f"{path}: holds no examples, expected at least two")
+    return Part(path.name, str(labels_path), labels, lambda row: f"{labels_path}: label {row + 1}", images=images)

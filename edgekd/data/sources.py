@@ -1,0 +1,125 @@
+"""From the recipe's `data` to training, validation and test parts, wherever the data set is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekd.data.classes import Classes, classes_from_part
+from edgekd.data.examples import Examples, Kind, Splits
+from edgekd.data.local import local_parts
+from edgekd.data.parts import Part
+from edgekd.data.remote import hub_parts, sklearn_part
+from edgekd.data.splitting import cut, drawn, shared_inputs
+from edgekd.errors import DataError
+from edgekd.recipe import Data
+from edgekd.text import listing, printable
+
+
+def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None) -> Splits:
+    """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
+
+    `kind` is what the task needs; without it the columns decide. Missing parts are cut from the training part before
+    `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on.
+    Errors: DataError naming file and row; MissingExtra.
+    """
+    data, notes = _present(data, base)
+    parts, more = _parts(data, base, kind)
+    for part in parts.values():
+        if kind is not None and part.kind != kind:
+            raise DataError(f"{part.where}: holds {part.kind}s, but the task needs {kind}s. Change task or data.source")
+    classes = classes_from_part(parts["train"], data.labels)
+    labelled = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
+    _check_shapes(labelled)
+    labelled, cut_notes = _completed(labelled, data, classes)
+    full = labelled["train"]
+    if data.max_train_examples is not None:
+        labelled["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
+    if len(labelled["train"]) < len(full):
+        cut_notes.append(f"{len(labelled['train'])} of {len(full)} training examples are used (max_train_examples).")
+    splits = Splits(**labelled, label_names=classes.names, kind=full.kind, notes=[*notes, *more, *cut_notes])
+    splits.notes.extend(_class_notes(splits))
+    splits.notes.extend(_leaks(splits))
+    return splits
+
+
+def _present(data: Data, base: Path) -> tuple[Data, list[str]]:
+    """`data`, or the first of its `otherwise` whose source is not a missing local path."""
+    notes: list[str] = []
+    while data.otherwise is not None and not _is_named(data.source) and not _path(data, base).exists():
+        notes.append(f"{data.source} is not there: {data.otherwise.source} is used instead (data.otherwise).")
+        data = data.otherwise
+    return data, notes
+
+
+def _is_named(source: str) -> bool:
+    return source.startswith(("hub:", "sklearn:"))
+
+
+def _path(data: Data, base: Path) -> Path:
+    return base / Path(data.source).expanduser()
+
+
+def _parts(data: Data, base: Path, kind: Kind | None) -> tuple[dict[str, Part], list[str]]:
+    if data.source.startswith("sklearn:"):
+        return {"train": sklearn_part(data.source)}, []
+    if data.source.startswith("hub:"):
+        return hub_parts(_hub_source(data.source, base), data, kind), []
+    path = _path(data, base)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder. Give a local path, hub:ID or sklearn:digits in data.source")
+    return local_parts(path, data, kind)
+
+
+def _hub_source(source: str, base: Path) -> str:
+    """`source` with an ID that is a path (it starts with a dot or a slash) made relative to `base`."""
+    name = source.removeprefix("hub:")
+    return f"hub:{base / name}" if name.startswith((".", "/")) else source
+
+
+def _check_shapes(parts: dict[str, Examples]) -> None:
+    expected = parts["train"].images
+    for part in parts.values():
+        if expected is None or part.images is None:
+            continue
+        found, wanted = (
+            f"{' x '.join(map(str, images.shape[1:]))} of {images.dtype.name}" for images in (part.images, expected)
+        )
+        if found != wanted:
+            raise DataError(f"{part.name}: images are {found}, expected {wanted} as in {parts['train'].name}")
+
+
+def _completed(parts: dict[str, Examples], data: Data, classes: Classes) -> tuple[dict[str, Examples], list[str]]:
+    """The parts with those that were missing cut from the training part, the test part first."""
+    missing = [name for name in ("test", "validation") if name not in parts]
+    shares = {"test": data.test_share, "validation": data.validation_share}
+    if sum(shares[name] for name in missing) >= 1:
+        raise DataError("data.validation_share and data.test_share leave nothing to train on, expected a sum below 1")
+    train, whole, notes = parts["train"], len(parts["train"]), []
+    complete = dict(parts)
+    for left, name in enumerate(missing):
+        # Shares are of the whole training part, so the second cut takes more of what is left.
+        share = shares[name] * whole / len(train)
+        train, complete[name] = cut(train, share, classes.names, seed=data.seed, purpose=name, keep=len(missing) - left)
+        notes.append(f"{name} was cut from {train.name}: {len(complete[name])} of {whole} examples (seed {data.seed}).")
+    complete["train"] = train
+    return complete, notes
+
+
+def _class_notes(splits: Splits) -> list[str]:
+    notes = []
+    for part, counts in splits.class_counts.items():
+        empty = [name for name, count in counts.items() if count == 0]
+        if empty:
+            notes.append(f"{part} has no example of {printable(listing(empty), 400)}.")
+    return notes
+
+
+def _leaks(splits: Splits) -> list[str]:
+    what = "text, but for case and spaces" if splits.kind == "text" else "image"
+    pairs = (("validation", "train"), ("test", "train"), ("test", "validation"))
+    found = [(part, other, shared_inputs(splits.parts[part], splits.parts[other])) for part, other in pairs]
+    return [
+        f"{count} of {len(splits.parts[part])} {part} examples also stand in {other} (the same {what})."
+        for part, other, count in found
+        if count
+    ]

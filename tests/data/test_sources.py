@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edgekd.data.sources import load_splits
+from edgekd.recipe import Data
+
+
+def test_what_is_judged_on_does_not_depend_on_how_much_is_trained_on(
+    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path]
+) -> None:
+    write(tmp_path, train__csv=csv_rows(200))
+    whole = load_splits(Data(source="."), base=tmp_path)
+    some = load_splits(Data(source=".", max_train_examples=30), base=tmp_path)
+    assert (some.validation.sha256, some.test.sha256) == (whole.validation.sha256, whole.test.sha256)
+    assert len(some.train) == 30
+    assert "30 of 140 training examples are used (max_train_examples)." in some.notes
+    assert set(some.train.texts or ()) < set(whole.train.texts or ())
+
+
+def test_seed_changes_the_cut_and_repetition_does_not(
+    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path]
+) -> None:
+    write(tmp_path, train__csv=csv_rows(200))
+    first, again, other = (load_splits(Data(source=".", seed=seed), base=tmp_path).sha256 for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_shares_that_leave_nothing_are_refused(
+    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path], refuse: Callable[..., None]
+) -> None:
+    write(tmp_path, train__csv=csv_rows(20))
+    refuse("expected a sum below 1", tmp_path, source=".", validation_share=0.5, test_share=0.5)
+
+
+def test_class_with_too_few_examples_to_cut_is_named(
+    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path], refuse: Callable[..., None]
+) -> None:
+    write(tmp_path, train__csv=csv_rows(20) + "odd,2\nodder,2\n")
+    refuse(r"the class '2' has 2 different examples, expected at least 3 to cut a test part", tmp_path, source=".")
+
+
+def test_leaks_are_counted_after_normalising(tmp_path: Path, write: Callable[..., Path]) -> None:
+    write(
+        tmp_path,
+        train__csv="text,label\nGood Film,1\nbad,0\n",
+        dev__csv="text,label\ngood  film,1\nfine,0\n",
+        test__csv="text,label\nFINE,0\nBad ,0\nnew,1\n",
+    )
+    assert load_splits(Data(source="."), base=tmp_path).notes == [
+        "1 of 2 validation examples also stand in train (the same text, but for case and spaces).",
+        "1 of 3 test examples also stand in train (the same text, but for case and spaces).",
+        "1 of 3 test examples also stand in validation (the same text, but for case and spaces).",
+    ]
+
+
+def test_class_without_examples_is_noted(
+    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path]
+) -> None:
+    write(tmp_path, train__csv=csv_rows(20), dev__csv="text,label\na,0\n")
+    notes = load_splits(Data(source=".", labels=["no", "yes", "maybe"]), base=tmp_path).notes
+    assert "train has no example of maybe." in notes
+    assert "validation has no example of maybe, yes." in notes
+
+
+def test_sst2_is_read_whole_and_its_leak_is_counted(shared: Callable[[str], Path]) -> None:
+    data = Data(
+        source=str(shared("sst2_glue")), train="train.tsv", validation="heldout.tsv", test="dev.tsv", text="sentence"
+    )
+    splits = load_splits(data, kind="text")
+    assert splits.class_counts == {
+        "train": {"0": 26786, "1": 33828},
+        "validation": {"0": 2994, "1": 3741},
+        "test": {"0": 428, "1": 444},
+    }
+    assert splits.notes == [
+        "75 of 6735 validation examples also stand in train (the same text, but for case and spaces)."
+    ]
+
+
+def test_banking77_is_read_whole(shared: Callable[[str], Path]) -> None:
+    splits = load_splits(Data(source=str(shared("banking77")), label="category"))
+    assert len(splits.label_names) == 77
+    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (10003, 3080)
+    assert set(splits.class_counts["test"].values()) == {40}
+    assert len(splits.validation) == 1000
+
+
+def test_mnist_is_read_whole(shared: Callable[[str], Path]) -> None:
+    splits = load_splits(Data(source=str(shared("mnist")), max_train_examples=1000), kind="image")
+    assert (len(splits.train), len(splits.test)) == (1000, 10000)
+    assert splits.class_counts["test"]["1"] == 1135
+    assert splits.test.images is not None
+    assert splits.test.images.shape == (10000, 1, 28, 28)
