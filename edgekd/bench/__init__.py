@@ -1,0 +1,1 @@
+"""Measuring: the plan, the agent that runs on the board, and the session that brings the samples home."""

@@ -1,0 +1,64 @@
+"""Pairs: a model's time relative to a sentinel that ran just before and after it, which cancels what slowed both.
+
+For predicting and comparing. A verdict on a limit needs the model's own latencies on a quiet board.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from edgekd.errors import MeasureError
+from edgekd.record import PairedRun
+from edgekd.stats import median_deviation, quantile
+from edgekd.units import seconds_from_ns
+
+# The sentinel is disturbed far more often than it is helped, so a low quantile is near its undisturbed time; the very
+# smallest time would depend on how many there are.
+QUIET_QUANTILE = 0.1
+# What makes the median absolute deviation of a normal sample its standard deviation.
+_NORMAL = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeLatency:
+    """How many sentinel times a model takes; `spread` is a robust standard deviation of single pairs."""
+
+    ratio: float
+    spread: float
+    pairs: int
+
+    @property
+    def error(self) -> float:
+        """About one standard error of `ratio`. Source: a median's is sqrt(pi / 2) times a mean's."""
+        return math.sqrt(math.pi / 2) * self.spread / math.sqrt(self.pairs)
+
+
+def ratios(run: PairedRun) -> list[float]:
+    """Each time of the model over the mean of the two sentinel times around it."""
+    before_and_after = zip(run.sentinel_ns, run.sentinel_ns[1:], strict=False)
+    return [model / fmean(pair) for model, pair in zip(run.model_ns, before_and_after, strict=True)]
+
+
+def relative_latency(run: PairedRun) -> RelativeLatency:
+    """The median of the run's ratios and their spread."""
+    values = ratios(run)
+    return RelativeLatency(median(values), _NORMAL * median_deviation(values), len(values))
+
+
+def quiet_level_s(runs: Sequence[PairedRun]) -> float:
+    """The sentinel's time on the undisturbed machine, from every sentinel time of `runs`.
+
+    Errors: MeasureError without runs.
+    """
+    times = [time for run in runs for time in run.sentinel_ns]
+    if not times:
+        raise MeasureError("no paired runs, expected at least one to know the sentinel's time from")
+    return seconds_from_ns(quantile(times, QUIET_QUANTILE))
+
+
+def seconds_from_ratio(ratio: float, quiet_sentinel_s: float) -> float:
+    """The model's latency on the machine whose quiet sentinel time is `quiet_sentinel_s`."""
+    return ratio * quiet_sentinel_s

@@ -1,0 +1,298 @@
+"""Measuring on a host: send models and agent, run the processes in turns, bring home and check what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.health import drift_warnings, host_warnings, warnings_for
+from edgekd.bench.plan import BenchPlan
+from edgekd.errors import HostError, InputError, MeasureError, RecordError
+from edgekd.files import json_from_bytes, json_text, sha256_of_file
+from edgekd.hosts.base import Completed, Host
+from edgekd.record import Artifact, HostFacts, LatencyRecord, PairedRecord, PairedRun, ProcessRun, Protocol, Runtime
+from edgekd.text import printable
+
+__all__ = ["BenchPlan", "artifact_from_file", "measure", "measure_pairs"]
+
+AGENT = Path(__file__).with_name("agent.py")
+AGENT_FORMAT = 1
+DEFAULT_PAIRS = 12
+_EXIT_AGENT_ERROR, _EXIT_NOT_FOUND = 3, 127
+_RESULT_SLACK_BYTES = 1 << 20
+_BYTES_PER_SAMPLE = 24
+_MAX_RESULT_BYTES = 256 * 2**20
+# Which side an agent's error is on: what the user named, the board, or the measurement.
+_ERRORS: dict[str, type[InputError | HostError | MeasureError]] = {
+    "shape": InputError,
+    "input": InputError,
+    "model": InputError,
+    "missing": HostError,
+    "memory": HostError,
+    "runtime": MeasureError,
+    "spec": MeasureError,
+}
+
+Progress = Callable[[int, int, Artifact], None]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one process brought home."""
+
+    host: HostFacts
+    runtime: Runtime
+    shapes: dict[str, list[int]]
+    clock: str
+    run: dict[str, Any]
+
+
+def measure(
+    host: Host,
+    models: Sequence[tuple[Path, Artifact]],
+    plan: BenchPlan,
+    *,
+    device: str | None = None,
+    on_progress: Progress | None = None,
+) -> list[LatencyRecord]:
+    """One record for each of `models`, in their order, each from `plan.processes` processes on `host`.
+
+    The processes of several models take turns (A B, B A, A B, …), so that a slow drift of the board meets all alike.
+    `on_progress` gets the number of finished processes, of all processes, and the artifact that was measured.
+    Errors: InputError for a model, shape or input that cannot be run; HostError for the board; MeasureError for a
+    result that cannot be true.
+    """
+    _require_models(models)
+    agent = _sent_agent(host)
+    sent = [_sent_model(host, path, artifact) for path, artifact in models]
+    data = _sent_inputs(host, plan)
+    results: list[list[_Result]] = [[] for _ in models]
+    done, total = 0, plan.processes * len(models)
+    for turn in range(plan.processes):
+        order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
+        for index in order:
+            artifact = models[index][1]
+            spec = {**plan.spec(), "mode": "plain", "models": [sent[index]], "input_data": data}
+            results[index].append(_run_agent(host, agent, spec, plan, artifact.name))
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total, artifact)
+    pairs = zip(models, results, strict=True)
+    return [_latency_record(artifact, found, plan, device) for (_, artifact), found in pairs]
+
+
+def measure_pairs(
+    host: Host,
+    models: Sequence[tuple[Path, Artifact]],
+    sentinel: Path,
+    plan: BenchPlan,
+    *,
+    pairs: int = DEFAULT_PAIRS,
+    device: str | None = None,
+    on_record: Callable[[PairedRecord], None] | None = None,
+) -> list[PairedRecord]:
+    """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
+
+    `on_record` gets each record as soon as it exists, so that an interruption loses one model at most.
+    Errors: as measure.
+    """
+    _require_models(models)
+    if pairs < 1:
+        raise InputError(f"bench plan: pairs is {pairs}, expected at least 1")
+    agent = _sent_agent(host)
+    reference = artifact_from_file(sentinel)
+    sent_sentinel = _sent_model(host, sentinel, reference)
+    data = _sent_inputs(host, plan)
+    records = []
+    for path, artifact in models:
+        spec = {
+            **plan.spec(),
+            "mode": "paired",
+            "models": [_sent_model(host, path, artifact)],
+            "sentinel": sent_sentinel,
+            "pairs": pairs,
+            "input_data": data,
+        }
+        result = _run_agent(host, agent, spec, plan, artifact.name)
+        record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
+        records.append(record)
+        if on_record is not None:
+            on_record(record)
+    return records
+
+
+def _require_models(models: Sequence[tuple[Path, Artifact]]) -> None:
+    if not models:
+        raise InputError("no model to measure, expected at least one ONNX file")
+
+
+def _sent_agent(host: Host) -> str:
+    place = f"blobs/{sha256_of_file(AGENT)}.py"
+    host.put(AGENT, place)
+    return place
+
+
+def _sent_model(host: Host, path: Path, artifact: Artifact) -> str:
+    """The model's place on the host. Errors: InputError when the file is no longer the artifact."""
+    if sha256_of_file(path) != artifact.sha256:
+        raise InputError(f"{path}: changed after it was named {artifact.name} ({artifact.sha256[:12]}…). Start again")
+    place = f"blobs/{artifact.sha256}.onnx"
+    host.put(path, place)
+    return place
+
+
+def _sent_inputs(host: Host, plan: BenchPlan) -> str | None:
+    if plan.input_data is None:
+        return None
+    place = f"blobs/{sha256_of_file(plan.input_data)}.npz"
+    host.put(plan.input_data, place)
+    return place
+
+
+def _run_agent(host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, name: str) -> _Result:
+    """One process on the host, from its orders to its checked result; its files there are removed in any case."""
+    folder = f"runs/{secrets.token_hex(12)}"
+    spec_path, result_path = f"{folder}/spec.json", f"{folder}/result.json"
+    where = f"{host.name}: {name}"
+    try:
+        host.write(spec_path, json_text({**spec, "format": AGENT_FORMAT}).encode())
+        done = host.run([host.python, agent, spec_path, result_path], timeout_s=plan.timeout_s)
+        if done.exit_status not in (0, _EXIT_AGENT_ERROR):
+            raise _crash(where, done)
+        data = _read_result(host, result_path, where)
+    finally:
+        with contextlib.suppress(HostError):
+            host.remove(folder)
+    return _result_from_bytes(data, where, host.name)
+
+
+def _read_result(host: Host, place: str, where: str) -> bytes:
+    try:
+        return host.read(place, max_bytes=_MAX_RESULT_BYTES)
+    except HostError as error:
+        raise MeasureError(f"{where}: the process ended without a usable result ({error})") from None
+
+
+def _crash(where: str, done: Completed) -> HostError:
+    if done.exit_status is None:
+        return HostError(f"{where}: the process was ended by a signal. Did the board run out of memory?")
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    last = printable(said[-1], 300) if said else "nothing"
+    if done.exit_status == _EXIT_NOT_FOUND:
+        return HostError(f"{where}: {done.argv[0]} cannot be started there ({last}). Name its Python: --python PATH")
+    return HostError(f"{where}: the agent failed with status {done.exit_status}; the last it said: {last}")
+
+
+def _result_from_bytes(data: bytes, where: str, host_name: str) -> _Result:
+    """The agent's result, believed only after every value was checked. Errors: as measure."""
+    try:
+        table = json_from_bytes(data, where=where)
+    except RecordError as error:
+        raise MeasureError(f"{error}; the board's result is damaged") from None
+    if not isinstance(table, dict) or table.get("format") != AGENT_FORMAT:
+        raise MeasureError(f"{where}: the board's result has another format than {AGENT_FORMAT}")
+    if "error" in table:
+        raise _agent_error(table["error"], where)
+    try:
+        (only,) = table["runs"]
+        host = HostFacts.model_validate({**table["host"], "name": host_name})
+        runtime = Runtime.model_validate(table["runtime"])
+        checked = Protocol.model_validate({**_ANY_PROTOCOL, "shapes": only["shapes"], "clock": table["clock"]})
+        return _Result(host, runtime, checked.shapes, checked.clock, dict(only["run"]))
+    except ValidationError as problems:
+        raise _impossible(where, problems) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasureError(f"{where}: the board's result lacks a part ({printable(repr(error), 120)})") from None
+
+
+_ANY_PROTOCOL = {"processes": 1, "warmup_s": 0.0, "min_duration_s": 0.0, "min_samples": 1}
+
+
+def _agent_error(error: object, where: str) -> InputError | HostError | MeasureError:
+    table = error if isinstance(error, dict) else {}
+    message = printable(str(table.get("message", "no message")), 1500).replace("\n", " ")
+    return _ERRORS.get(str(table.get("kind")), MeasureError)(f"{where}: {message}")
+
+
+def _impossible(where: str, problems: ValidationError) -> MeasureError:
+    first = problems.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    found = printable(repr(first["input"]), 60)
+    return MeasureError(f"{where}: the board's result cannot be true: {place}: {first['msg']} (found {found})")
+
+
+def _latency_record(
+    artifact: Artifact, results: Sequence[_Result], plan: BenchPlan, device: str | None
+) -> LatencyRecord:
+    first, last = results[0], results[-1]
+    where = f"{first.host.name}: {artifact.name}"
+    for result in results:
+        if (result.runtime, result.shapes, result.host.boot_id) != (first.runtime, first.shapes, first.host.boot_id):
+            raise MeasureError(f"{where}: the board rebooted or changed its runtime between processes. Measure again")
+    try:
+        runs = [ProcessRun.model_validate(result.run) for result in results]
+    except ValidationError as problems:
+        raise _impossible(where, problems) from None
+    facts = first.host.model_copy(
+        update={
+            "load_after": last.host.load_after,
+            "temperature_c_after": last.host.temperature_c_after,
+            "throttled_after": last.host.throttled_after,
+        }
+    )
+    return LatencyRecord(
+        artifact=artifact,
+        created_utc=_now_utc(),
+        warnings=warnings_for(facts, runs, min_samples=plan.min_samples),
+        device=device,
+        host=facts,
+        runtime=first.runtime,
+        protocol=Protocol(
+            shapes=first.shapes,
+            processes=len(runs),
+            warmup_s=plan.warmup_s,
+            min_duration_s=plan.min_duration_s,
+            min_samples=plan.min_samples,
+            clock=first.clock,
+        ),
+        runs=runs,
+    )
+
+
+def _paired_record(
+    artifact: Artifact, sentinel: Artifact, result: _Result, plan: BenchPlan, *, pairs: int, device: str | None
+) -> PairedRecord:
+    try:
+        run = PairedRun.model_validate(result.run)
+    except ValidationError as problems:
+        raise _impossible(f"{result.host.name}: {artifact.name}", problems) from None
+    return PairedRecord(
+        artifact=artifact,
+        created_utc=_now_utc(),
+        warnings=[*drift_warnings([run.sentinel_ns]), *host_warnings(result.host)],
+        device=device,
+        host=result.host,
+        runtime=result.runtime,
+        protocol=Protocol(
+            shapes=result.shapes,
+            processes=1,
+            warmup_s=plan.warmup_s,
+            min_duration_s=0.0,
+            min_samples=pairs,
+            clock=result.clock,
+        ),
+        sentinel_sha256=sentinel.sha256,
+        run=run,
+    )
+
+
+def _now_utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Boards on the wire: one `Host` protocol, reached locally or over SSH."""

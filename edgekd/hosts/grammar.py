@@ -1,0 +1,101 @@
+"""What may be sent to a host: addresses, paths and argument lists, checked before anything leaves this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgekd.errors import InputError
+from edgekd.text import printable
+
+DEFAULT_SSH_PORT = 22
+
+_URL = re.compile(r"ssh://(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]@/]*\]|[^:/@\[\]]*)(?::(?P<port>[0-9]{1,5}))?/?")
+_HOST = re.compile(r"(?![-.])[A-Za-z0-9._-]{1,253}")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_NAME = re.compile(r"(?!-)[A-Za-z0-9._-]{1,255}")
+_FORM = "expected ssh://USER@HOST:PORT, such as ssh://pi@raspberrypi.local:22"
+
+
+@dataclass(frozen=True, slots=True)
+class SshAddress:
+    """Where an SSH server listens, and for which account."""
+
+    host: str
+    port: int
+    user: str | None = None
+
+    @property
+    def entry(self) -> str:
+        """'[host]:port', its name in the known-hosts file; always with the port, so that matches are exact."""
+        return f"[{self.host}]:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """'ssh://host:port' without the account."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ssh://{host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """'user@host:port'."""
+        short = self.url.removeprefix("ssh://")
+        return f"{self.user}@{short}" if self.user else short
+
+
+def ssh_address_from_url(url: str) -> SshAddress:
+    """The address in 'ssh://user@host:port'; user and port may be left out. Errors: InputError with the form."""
+    match = _URL.fullmatch(url)
+    shown = printable(repr(url), 120)
+    if match is None:
+        raise InputError(f"found the host {shown}, {_FORM}")
+    user, host = match["user"], match["host"].lower()
+    if user is not None and ":" in user:
+        raise InputError("found a password in the host's URL, which would end up in logs. Use a key file: --key FILE")
+    if user is not None and _USER.fullmatch(user) is None:
+        raise InputError(f"found the account {printable(repr(user), 60)} in the host {shown}, {_FORM}")
+    port = int(match["port"] or DEFAULT_SSH_PORT)
+    if not 0 < port < 65536:
+        raise InputError(f"found the port {port} in the host {shown}, expected 1 to 65535")
+    return SshAddress(_checked_host(host, shown), port, user)
+
+
+def _checked_host(host: str, shown: str) -> str:
+    literal = host.removeprefix("[").removesuffix("]")
+    if host.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(literal))
+        except ValueError:
+            raise InputError(f"found {shown}, expected an IPv6 address between the brackets; {_FORM}") from None
+    if _HOST.fullmatch(host) is None:
+        raise InputError(f"found the host name {printable(repr(host), 80)} in {shown}, {_FORM}")
+    return host
+
+
+def checked_path(remote: str) -> str:
+    """`remote`, when it is a plain relative path inside the workspace. Errors: InputError."""
+    parts = remote.split("/")
+    if not all(_NAME.fullmatch(part) and part not in (".", "..") for part in parts):
+        raise InputError(
+            f"found the path {printable(repr(remote), 120)} for a host, "
+            "expected a relative one of letters, digits, '.', '_' and '-' inside the workspace"
+        )
+    return remote
+
+
+def checked_workspace(folder: str) -> str:
+    """`folder`, relative to the home there or absolute, when it is a plain path. Errors: InputError."""
+    checked_path(folder.removeprefix("/"))
+    return folder
+
+
+def checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
+    """`argv` as a tuple that any host can run. Errors: InputError when empty or with a NUL inside."""
+    words = tuple(argv)
+    if not words or not words[0]:
+        raise InputError("found an empty command for a host, expected a program and its arguments")
+    if any("\0" in word for word in words):
+        raise InputError("found a NUL character in a command for a host, which no program can receive")
+    return words

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from edgekd.bench.ratio import quiet_level_s, ratios, relative_latency, seconds_from_ratio
+from edgekd.errors import MeasureError
+from edgekd.record import PairedRun
+
+
+def _run(model: list[int], sentinel: list[int]) -> PairedRun:
+    return PairedRun(model_ns=model, sentinel_ns=sentinel, load_ns=1)
+
+
+def test_ratio_is_the_time_over_the_mean_of_its_neighbours() -> None:
+    assert ratios(_run([300, 600], [100, 200, 400])) == [2.0, 2.0]
+
+
+def test_machine_that_slows_down_leaves_the_ratio_as_it_was() -> None:
+    draw = random.Random(1)
+    slowness = [1 + 2 * draw.random() for _ in range(41)]
+    sentinel = [round(1_000_000 * slow) for slow in slowness]
+    model = [round(3_000_000 * (a + b) / 2) for a, b in itertools.pairwise(slowness)]
+    found = relative_latency(_run(model, sentinel))
+    assert found.ratio == pytest.approx(3.0, rel=1e-5)
+    assert found.spread == pytest.approx(0, abs=1e-5)
+    assert found.pairs == 40
+
+
+def test_one_interrupted_pair_does_not_move_the_result() -> None:
+    found = relative_latency(_run([200, 200, 90_000, 200, 200], [100] * 6))
+    assert (found.ratio, found.spread) == (2.0, 0.0)
+
+
+def test_error_shrinks_with_the_number_of_pairs() -> None:
+    few = relative_latency(_run([190, 200, 210], [100] * 4))
+    many = relative_latency(_run([190, 200, 210] * 4, [100] * 13))
+    assert many.error < few.error
+
+
+def test_quiet_level_is_near_the_fastest_times_of_all_runs() -> None:
+    runs = [_run([1] * 9, [2_000_000] * 10), _run([1] * 9, [1_000_000] * 3 + [9_000_000] * 7)]
+    assert quiet_level_s(runs) == pytest.approx(0.001)
+
+
+def test_quiet_level_without_runs_is_a_measure_error() -> None:
+    with pytest.raises(MeasureError):
+        quiet_level_s([])
+
+
+def test_ratio_times_quiet_level_is_seconds() -> None:
+    assert seconds_from_ratio(3.0, 0.002) == pytest.approx(0.006)

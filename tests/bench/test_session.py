@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.bench.plan import BenchPlan
+from edgekd.bench.ratio import relative_latency
+from edgekd.bench.sentinel import sentinel_model
+from edgekd.bench.session import artifact_from_file, measure, measure_pairs
+from edgekd.errors import HostError, InputError, MeasureError
+from edgekd.hosts.fake import Answer, FakeHost
+from edgekd.hosts.local import LocalHost
+from edgekd.hosts.open import open_host
+from edgekd.record import Artifact, LatencyRecord, PairedRecord, read_record, write_record
+
+QUICK = BenchPlan(
+    processes=2, warmup_s=0.05, min_duration_s=0.1, min_samples=20, dims={"batch": 1, "sequence": 16}, id_limit=50
+)
+HOST = {"machine": "aarch64", "system": "Linux", "python": "3.11", "boot_id": "a", "cores": 4}
+RUNTIME = {"name": "onnxruntime", "version": "1", "providers": ["CPUExecutionProvider"], "threads": 1}
+RUN = {"load_ns": 5, "first_ns": 4, "warmup_ns": [3], "samples_ns": [2] * 20}
+
+
+def _models(*paths: Path) -> list[tuple[Path, Artifact]]:
+    return [(path, artifact_from_file(path)) for path in paths]
+
+
+def _result(**changed: Any) -> dict[str, Any]:
+    whole = {
+        "format": 1,
+        "host": HOST,
+        "runtime": RUNTIME,
+        "clock": "CLOCK_MONOTONIC_RAW",
+        "runs": [{"shapes": {"input_ids": [1, 16]}, "run": RUN}],
+    }
+    return {**whole, **changed}
+
+
+def _board(*results: bytes | dict[str, Any] | None, exit_status: int | None = 0, stderr: bytes = b"") -> FakeHost:
+    """A board whose agent leaves `results` one after the other, the last of them again and again."""
+    left = list(results)
+
+    def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
+        result = left.pop(0) if len(left) > 1 else left[0]
+        data = result if isinstance(result, bytes) or result is None else json.dumps(result).encode()
+        return Answer(exit_status, stderr=stderr, files={} if data is None else {argv[3]: data})
+
+    return FakeHost(respond=respond)
+
+
+@pytest.mark.parametrize("kind", ["local", "ssh"])
+def test_records_of_real_processes_are_whole_and_alike_however_the_board_is_reached(
+    kind: str, request: pytest.FixtureRequest, classifier: Path, wider_classifier: Path, tmp_path: Path
+) -> None:
+    models = _models(classifier, wider_classifier)
+    if kind == "local":
+        host: Any = LocalHost(tmp_path / "work")
+    else:
+        board = request.getfixturevalue("board")
+        known = board.known_hosts(tmp_path / "known_hosts")
+        host = open_host(
+            board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"), python=sys.executable
+        )
+    seen: list[tuple[int, int, str]] = []
+    with host:
+        records = measure(
+            host, models, QUICK, device="pi", on_progress=lambda *said: seen.append((*said[:2], said[2].name))
+        )
+    assert seen == [(1, 4, "tiny"), (2, 4, "wider"), (3, 4, "wider"), (4, 4, "tiny")]
+    assert [record.artifact for record in records] == [artifact for _, artifact in models]
+    for record in records:
+        assert (record.host.name, record.device, record.protocol.processes) == (host.name, "pi", 2)
+        assert record.protocol.shapes == {"input_ids": [1, 16], "attention_mask": [1, 16]}
+        assert [len(run.samples_ns) >= 20 for run in record.runs] == [True, True]
+        assert all(sum(run.samples_ns) > 0.05e9 for run in record.runs)
+        assert record.peak_memory_bytes is not None
+        assert record.peak_memory_bytes > 2**20
+        assert record.host.cores is not None
+        write_record(record, tmp_path / "record.json")
+        assert read_record(tmp_path / "record.json") == record
+    assert list((tmp_path / "work" / "runs").iterdir()) == []
+    assert len(list((tmp_path / "work" / "blobs").iterdir())) == 3
+
+
+def test_pairs_of_a_model_with_itself_are_near_one(tmp_path: Path) -> None:
+    sentinel = sentinel_model(tmp_path / "sentinel.onnx")
+    stored: list[PairedRecord] = []
+    (record,) = measure_pairs(
+        LocalHost(tmp_path / "work"), _models(sentinel), sentinel, QUICK, pairs=40, on_record=stored.append
+    )
+    assert stored == [record]
+    assert len(record.run.model_ns) == 40
+    assert record.sentinel_sha256 == record.artifact.sha256
+    assert 0.6 < relative_latency(record.run).ratio < 1.6
+
+
+def test_each_paired_record_is_handed_over_before_the_next_model_begins(
+    classifier: Path, wider_classifier: Path
+) -> None:
+    paired = {"load_ns": 5, "model_ns": [2, 2], "sentinel_ns": [1, 1, 1]}
+    good = _result(runs=[{"shapes": {}, "run": paired}])
+    stored: list[PairedRecord] = []
+    with pytest.raises(MeasureError):
+        measure_pairs(
+            _board(good, b"{"), _models(classifier, wider_classifier), classifier, QUICK, on_record=stored.append
+        )
+    assert [record.artifact.name for record in stored] == ["tiny"]
+
+
+def test_model_is_sent_once_and_each_run_leaves_nothing_behind(classifier: Path) -> None:
+    board = _board(_result())
+    (record,) = measure(board, _models(classifier), QUICK)
+    assert isinstance(record, LatencyRecord)
+    assert len(record.samples_ns) == 40
+    assert len(board.sent) == 2
+    assert sorted(board.files) == sorted(board.sent)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"format": 1, "format": 1}',
+        b'{"format": 2}',
+        b'{"format": 1}',
+        json.dumps(_result(runs=[])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": []}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [0]}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [1.5]}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [2**63]}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "load_ns": float("nan")}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "surprise": 1}}])).encode(),
+        json.dumps(_result(runs=[{"shapes": {}, "run": [1]}])).encode(),
+        json.dumps(_result(host={**HOST, "cores": "four"})).encode(),
+        json.dumps(_result(host=None)).encode(),
+        json.dumps(_result(runtime={})).encode(),
+        json.dumps(_result(clock=7)).encode(),
+        json.dumps({"format": 1, "error": "what"}).encode(),
+        json.dumps({"format": 1, "error": {"kind": "unheard of", "message": "x"}}).encode(),
+        None,
+    ],
+)
+def test_damaged_result_is_a_measure_error(damaged: bytes | None, classifier: Path) -> None:
+    with pytest.raises(MeasureError, match="fake: tiny"):
+        measure(_board(damaged), _models(classifier), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("shape", InputError),
+        ("input", InputError),
+        ("model", InputError),
+        ("missing", HostError),
+        ("memory", HostError),
+        ("runtime", MeasureError),
+    ],
+)
+def test_error_of_the_agent_becomes_one_of_ours(kind: str, error: type[Exception], classifier: Path) -> None:
+    board = _board({"format": 1, "error": {"kind": kind, "message": "said\n\x1b[2J so"}}, exit_status=3)
+    with pytest.raises(error, match=r"fake: tiny: said \\x1b\[2J so"):
+        measure(board, _models(classifier), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "said"),
+    [(None, "out of memory"), (127, "--python PATH"), (1, "the last it said: SyntaxError: no")],
+)
+def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, classifier: Path) -> None:
+    board = _board(None, exit_status=exit_status, stderr=b"Traceback\nSyntaxError: no\n")
+    with pytest.raises(HostError, match=said):
+        measure(board, _models(classifier), QUICK)
+    assert not [name for name in board.files if name.startswith("runs/")]
+
+
+def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> None:
+    board = _board(_result(), _result(host={**HOST, "boot_id": "b"}))
+    with pytest.raises(MeasureError, match="rebooted"):
+        measure(board, _models(classifier), QUICK)
+
+
+def test_facts_before_and_after_span_all_processes(classifier: Path) -> None:
+    first = _result(host={**HOST, "load_before": 0.1, "load_after": 0.2, "throttled_before": "0x0"})
+    last = _result(host={**HOST, "load_before": 0.3, "load_after": 0.4, "throttled_after": "0x40000"})
+    (record,) = measure(_board(first, last), _models(classifier), QUICK)
+    assert (record.host.load_before, record.host.load_after) == (0.1, 0.4)
+    assert [text for text in record.warnings if text.startswith("throttled")]
+
+
+def test_model_that_changed_since_it_was_named_is_refused(classifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(classifier.read_bytes())
+    models = _models(path)
+    path.write_bytes(path.read_bytes() + b"\x08\x08")
+    with pytest.raises(InputError, match="changed after"):
+        measure(_board(_result()), models, QUICK)
+
+
+def test_no_model_and_no_pair_are_input_errors(classifier: Path) -> None:
+    with pytest.raises(InputError, match="no model"):
+        measure(FakeHost(), [], QUICK)
+    with pytest.raises(InputError, match="pairs"):
+        measure_pairs(FakeHost(), _models(classifier), classifier, QUICK, pairs=0)
+
+
+def test_shape_that_is_missing_is_an_input_error_with_the_remedy(classifier: Path, tmp_path: Path) -> None:
+    plan = BenchPlan(processes=1, dims={})
+    with pytest.raises(InputError, match="--shape input_ids="):
+        measure(LocalHost(tmp_path / "work"), _models(classifier), plan)
+
+
+def test_board_without_the_runtime_is_told_what_to_install(classifier: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(HostError, match="pip install onnxruntime numpy"):
+        measure(LocalHost(tmp_path / "work", python=str(bare)), _models(classifier), QUICK)
+
+
+def test_board_without_python_is_told_how_to_name_one(classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="--python"):
+        measure(LocalHost(tmp_path / "work", python="no-such-python"), _models(classifier), QUICK)
+
+
+def test_session_starts_without_heavy_libraries() -> None:
+    program = (
+        "import sys\n"
+        "for name in ('numpy', 'onnx', 'onnxruntime', 'torch', 'paramiko'): sys.modules[name] = None\n"
+        "import edgekd.bench.session, edgekd.bench.ratio, edgekd.hosts.open\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])

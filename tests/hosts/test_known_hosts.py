@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.errors import SecurityError
+from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.known_hosts import HostKey, known_hosts_path, read_known_hosts, write_known_host
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFbTzYMHSCqGa9TfFLSo0eSbUDXWYaXyqbYZQXCOpt3n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"@revoked [board]:22 {KEY}", "marker"),
+        (f"@cert-authority [board]:22 {KEY}", "marker"),
+        (f"*.lan {KEY}", "pattern"),
+        (f"[boar?]:22 {KEY}", "pattern"),
+        (f"!board {KEY}", "pattern"),
+        (f"[board]:22,[10.0.0.7]:22 {KEY}", "pattern or list"),
+        (f"|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {KEY}", "hashed"),
+        (f"board {KEY}", "found the host"),
+        ("[board]:22", "no key"),
+        ("[board]:22 ssh-dss AAAA", "no key"),
+        ("[board]:22 ssh-ed25519 not-base64", "damaged"),
+    ],
+)
+def test_line_that_is_not_one_host_and_one_key_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "known"
+    path.write_text(f"# comment\n\n[other]:22 {KEY}\n{line}\n")
+    with pytest.raises(SecurityError, match=said) as caught:
+        read_known_hosts(path)
+    assert str(caught.value).startswith(f"{path}:4: ")
+
+
+def test_written_key_is_read_back_and_replaces_only_that_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "known"
+    first, second = HostKey("ssh-ed25519", b"first"), HostKey("ssh-ed25519", b"second")
+    write_known_host(path, SshAddress("board", 22), first)
+    write_known_host(path, SshAddress("board", 2222), first)
+    write_known_host(path, SshAddress("board", 22), second)
+    assert read_known_hosts(path) == {"[board]:22": [second], "[board]:2222": [first]}
+
+
+def test_default_file_is_edgekds_own() -> None:
+    assert known_hosts_path().parts[-3:] == (".config", "edgekd", "known_hosts")

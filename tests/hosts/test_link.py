@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.errors import ConnectError, InputError, SecurityError
+from edgekd.hosts import link
+from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.open import open_host
+
+
+@pytest.fixture
+def known(board: Any, tmp_path: Path) -> Path:
+    path: Path = board.known_hosts(tmp_path / "known_hosts")
+    return path
+
+
+def _key(path: Path) -> Path:
+    paramiko = link.paramiko
+    with path.open("w") as stream:
+        paramiko.ECDSAKey.generate(bits=256).write_private_key(stream)
+    path.chmod(0o600)
+    return path
+
+
+def _other_host_key(path: Path) -> str:
+    key = link.paramiko.PKey.from_path(_key(path))
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_unknown_host_key_is_refused_with_the_command_that_trusts_it(board: Any, tmp_path: Path) -> None:
+    with pytest.raises(SecurityError, match="not known here") as caught:
+        open_host(board.url, key=board.key, known_hosts=tmp_path / "none", workspace=str(tmp_path / "work"))
+    assert f"edgekd devices trust ssh://127.0.0.1:{board.port} --fingerprint SHA256:" in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_host_key_of_another_board_is_refused(board: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    open_key = link.paramiko.PKey.from_path(board.key)
+    known = tmp_path / "known"
+    known.write_text(f"[127.0.0.1]:{board.port} {open_key.get_name()} {open_key.get_base64()}\n")
+    with pytest.raises(SecurityError, match="another board"):
+        open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
+    known.write_text(f"[127.0.0.1]:{board.port} {_other_host_key(other)}\n")
+    with pytest.raises(SecurityError, match="no host key of the kind trusted"):
+        open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_key_trusted_for_another_port_does_not_count(board: Any, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text(f"[127.0.0.1]:22 {board.public_host_key}\n")
+    with pytest.raises(SecurityError, match="not known here"):
+        open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_client_key_the_board_does_not_know_is_a_connect_error(board: Any, known: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match="does not accept the key"):
+        open_host(board.url, key=_key(tmp_path / "stranger"), known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_key_file_others_may_read_is_refused(board: Any, known: Path, tmp_path: Path) -> None:
+    key = _key(tmp_path / "open")
+    key.chmod(0o644)
+    with pytest.raises(SecurityError, match="chmod 600"):
+        open_host(board.url, key=key, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_key_file_that_is_none_or_has_a_passphrase_is_an_input_error(board: Any, known: Path, tmp_path: Path) -> None:
+    noise = tmp_path / "noise"
+    noise.write_text("not a key")
+    noise.chmod(0o600)
+    with pytest.raises(InputError, match="not a private key"):
+        open_host(board.url, key=noise, known_hosts=known, workspace=str(tmp_path / "work"))
+    with pytest.raises(InputError, match="no such file"):
+        open_host(board.url, key=tmp_path / "absent", known_hosts=known, workspace=str(tmp_path / "work"))
+    locked = tmp_path / "locked"
+    with locked.open("w") as stream:
+        link.paramiko.ECDSAKey.generate(bits=256).write_private_key(stream, password="word")
+    locked.chmod(0o600)
+    with pytest.raises(InputError, match="passphrase"):
+        open_host(board.url, key=locked, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_closed_port_is_a_connect_error(board: Any, known: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConnectError, match="nothing listens"):
+        open_host(
+            f"ssh://{board.user}@127.0.0.1:{port}", key=board.key, known_hosts=known, workspace=str(tmp_path / "work")
+        )
+
+
+def test_server_that_says_nothing_is_given_up(
+    board: Any, known: Path, deaf_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT_S", 0.5)
+    start = time.monotonic()
+    with pytest.raises(ConnectError):
+        open_host(
+            f"ssh://{board.user}@127.0.0.1:{deaf_port}",
+            key=board.key,
+            known_hosts=known,
+            workspace=str(tmp_path / "work"),
+        )
+    assert time.monotonic() - start < 5
+
+
+def test_connection_uses_neither_cbc_nor_broken_hashes(board: Any, known: Path, tmp_path: Path) -> None:
+    transport = link.connect(SshAddress("127.0.0.1", board.port, board.user), key=board.key, known_hosts=known)
+    try:
+        assert "cbc" not in transport.local_cipher + transport.remote_cipher
+        assert not {"hmac-sha1", "hmac-md5"} & {transport.local_mac, transport.remote_mac}
+        assert not any("cbc" in cipher for cipher in transport.preferred_ciphers)
+    finally:
+        transport.close()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.errors import HostError, HostTimeout
+from edgekd.hosts import link
+from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.open import open_host
+from edgekd.hosts.remote_command import run_command
+
+
+@pytest.fixture
+def known(board: Any, tmp_path: Path) -> Path:
+    path: Path = board.known_hosts(tmp_path / "known_hosts")
+    return path
+
+
+@pytest.fixture
+def transport(board: Any, known: Path) -> Iterator[Any]:
+    address = SshAddress("127.0.0.1", board.port, board.user)
+    opened = link.connect(address, key=board.key, known_hosts=known)
+    yield opened
+    opened.close()
+
+
+def test_lost_connection_during_a_command_is_a_host_error(board: Any, known: Path, tmp_path: Path) -> None:
+    with open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work")) as host:
+        with pytest.raises(HostError, match="link broke"):
+            host.run(["sh", "-c", "kill -9 $PPID; sleep 1"], timeout_s=20)
+        with pytest.raises(HostError):
+            host.read("anything", max_bytes=10)
+
+
+def test_process_left_in_the_background_does_not_hold_up_the_command(transport: Any, tmp_path: Path) -> None:
+    start = time.monotonic()
+    argv = ["sh", "-c", "echo done; sleep 5 &"]
+    done = run_command(transport, argv, name="b", folder=str(tmp_path), timeout_s=20, max_output_bytes=100)
+    assert (done.exit_status, done.stdout) == (0, "done\n")
+    assert time.monotonic() - start < 4
+
+
+def test_command_given_no_time_at_all_is_stopped_too(transport: Any, tmp_path: Path) -> None:
+    argv = ["sh", "-c", "sleep 2; touch late"]
+    with pytest.raises(HostTimeout):
+        run_command(transport, argv, name="b", folder=str(tmp_path), timeout_s=0.001, max_output_bytes=100)
+    time.sleep(2.2)
+    assert not (tmp_path / "late").exists()
+
+
+def test_folder_that_is_missing_is_told_in_the_boards_words(transport: Any, tmp_path: Path) -> None:
+    folder = str(tmp_path / "absent")
+    with pytest.raises(HostError, match=r"did not start a command in .*absent.*it said: "):
+        run_command(transport, ["true"], name="b", folder=folder, timeout_s=20, max_output_bytes=100)
