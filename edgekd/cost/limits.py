@@ -1,0 +1,49 @@
+"""Which students can be cut out of a teacher."""
+
+from __future__ import annotations
+
+from edgekd.cost.operators import check_buildable
+from edgekd.errors import SpecError
+from edgekd.student import StudentSpec
+
+_SAME = (
+    "architecture",
+    "vocabulary",
+    "positions",
+    "token_types",
+    "labels",
+    "tied",
+    "image_size",
+    "patch_size",
+    "channels",
+)
+_AT_MOST = ("layers", "hidden", "heads", "kv_heads", "ffn")
+
+
+def check_within(student: StudentSpec, teacher: StudentSpec) -> None:
+    """Accept `student` when every one of its weights has a counterpart in `teacher` to start from.
+
+    Inputs and outputs must be the same, no dimension larger, heads of the same head_dim (a head is kept whole) and, in
+    grouped attention, no more query heads per key head than the teacher has.
+    Errors: SpecError naming the limit.
+    """
+    check_buildable(student)
+    for name in _SAME:
+        found, expected = getattr(student, name), getattr(teacher, name)
+        if found != expected:
+            raise SpecError(f"the student {student.name} has {name} {found!r}, expected the teacher's {expected!r}")
+    for name in _AT_MOST:
+        found, limit = getattr(student, name), getattr(teacher, name)
+        if found > limit:
+            raise SpecError(f"the student {student.name} has {name} {found}, expected at most the teacher's {limit}")
+    if student.head_dim != teacher.head_dim:
+        raise SpecError(
+            f"the student {student.name} has head_dim {student.head_dim}, expected the teacher's {teacher.head_dim}: "
+            f"heads are kept whole, so choose heads = hidden / {teacher.head_dim} or set head_dim"
+        )
+    group, limit = student.heads // student.kv_heads, teacher.heads // teacher.kv_heads
+    if group > limit:
+        raise SpecError(
+            f"the student {student.name} has {group} query heads per key head, expected at most the teacher's {limit}; "
+            "give more kv_heads"
+        )

@@ -1,0 +1,257 @@
+"""The operators that a forward pass of a student consists of: the one list from which everything is counted.
+
+It is the pass that transformers runs: BertForSequenceClassification, RobertaForSequenceClassification, GPT2 and Llama
+with a language-model head or a classification head, ViTForImageClassification. A decoder runs the prefill of a whole
+sequence, logits of every position included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekd.errors import SpecError
+from edgekd.student import StudentSpec
+
+Group = Literal["embeddings", "projections", "attention", "feed_forward", "head"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator of a forward pass, and the tensor it makes.
+
+    `reads` names the tensors it reads, `elements` is the size of the one it makes. `matrix` counts the weights of a
+    MatMul or Gemm, which int8 quantises; `floats` its other parameters, which stay fp32. `shared` marks a matrix that
+    is the embedding table once more. `counted` says whether `activation_bytes` counts the tensor, `overwrites` whether
+    it may take the place of the first tensor read. The operator runs `times` times (once per layer like it).
+    """
+
+    name: str
+    group: Group
+    reads: tuple[str, ...]
+    elements: int
+    macs: int = 0
+    matrix: int = 0
+    input_elements: int = 0
+    floats: int = 0
+    shared: bool = False
+    counted: bool = True
+    overwrites: bool = False
+    times: int = 1
+
+
+def operators(spec: StudentSpec, *, batch: int, sequence: int) -> list[Operator]:
+    """The operators of one forward pass in order; of more than two equal layers the second stands for the rest.
+
+    Errors: SpecError for a spec that transformers cannot build, or an input that the model cannot take.
+    """
+    _check(spec, batch, sequence)
+    shape = _Shape(spec, batch, spec.tokens or sequence)
+    trace = _embeddings(shape)
+    source = trace[-1].name
+    if spec.architecture == "llama":
+        trace.append(Operator("rotary", "embeddings", (), 2 * shape.tokens * spec.head_dim))
+    layer = _post_norm_layer if spec.family == "encoder" else _pre_norm_layer
+    for index in range(min(spec.layers, 2)):
+        trace += layer(shape, f"layer{index}.", source, 1 if index == 0 else spec.layers - 1)
+        source = trace[-1].name
+    return trace + _head(shape, source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    spec: StudentSpec
+    batch: int
+    tokens: int
+
+    @property
+    def rows(self) -> int:
+        return self.batch * self.tokens
+
+    @property
+    def stream(self) -> int:
+        return self.rows * self.spec.hidden
+
+
+def _linear(
+    name: str,
+    group: Group,
+    source: str,
+    sizes: tuple[int, int, int],
+    *,
+    bias: bool = True,
+    times: int = 1,
+    shared: bool = False,
+) -> Operator:
+    rows, inputs, outputs = sizes
+    return Operator(
+        name,
+        group,
+        (source,),
+        rows * outputs,
+        macs=rows * inputs * outputs,
+        matrix=inputs * outputs,
+        input_elements=rows * inputs,
+        floats=outputs if bias else 0,
+        shared=shared,
+        times=times,
+    )
+
+
+def _norm(shape: _Shape, name: str, group: Group, source: str, times: int = 1) -> Operator:
+    vectors = 1 if shape.spec.architecture == "llama" else 2
+    return Operator(name, group, (source,), shape.stream, floats=vectors * shape.spec.hidden, times=times)
+
+
+def _in_place(
+    name: str, group: Group, reads: tuple[str, ...], elements: int, *, counted: bool = False, times: int = 1
+) -> Operator:
+    return Operator(name, group, reads, elements, counted=counted, overwrites=True, times=times)
+
+
+def _embeddings(shape: _Shape) -> list[Operator]:
+    spec, stream = shape.spec, shape.stream
+    if spec.family == "vit":
+        inputs = spec.channels * spec.patch_size**2
+        patches = shape.batch * (shape.tokens - 1)
+        weights = (inputs + 1) * spec.hidden
+        return [
+            Operator(
+                "patches", "embeddings", (), patches * spec.hidden, patches * inputs * spec.hidden, floats=weights
+            ),
+            Operator("with_class", "embeddings", ("patches",), stream, floats=spec.hidden, counted=False),
+            Operator(
+                "embedded",
+                "embeddings",
+                ("with_class",),
+                stream,
+                floats=shape.tokens * spec.hidden,
+                counted=False,
+                overwrites=True,
+            ),
+        ]
+    words = Operator("words", "embeddings", (), stream, floats=spec.vocabulary * spec.hidden)
+    if spec.architecture == "llama":
+        return [words]
+    # RoBERTa derives positions from each row of the input; the others share them within a batch.
+    per_position = stream if spec.architecture == "roberta" else shape.tokens * spec.hidden
+    positions = Operator("positions", "embeddings", (), per_position, floats=spec.positions * spec.hidden)
+    if spec.architecture == "gpt2":
+        return [words, positions, _in_place("embedded", "embeddings", ("words", "positions"), stream)]
+    return [
+        words,
+        Operator("types", "embeddings", (), stream, floats=spec.token_types * spec.hidden),
+        _in_place("words_and_types", "embeddings", ("words", "types"), stream),
+        positions,
+        _in_place("summed", "embeddings", ("words_and_types", "positions"), stream),
+        _norm(shape, "embedded", "embeddings", "summed"),
+    ]
+
+
+def _attention(shape: _Shape, at: str, source: str, times: int) -> list[Operator]:
+    spec, rows = shape.spec, shape.rows
+    width, kv_width = spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    bias = spec.architecture != "llama"
+    query, key, value = f"{at}query", f"{at}key", f"{at}value"
+    if spec.architecture == "gpt2":
+        query = key = value = f"{at}fused"
+        made = [_linear(query, "projections", source, (rows, spec.hidden, 3 * width), times=times)]
+    else:
+        made = [
+            _linear(name, "projections", source, (rows, spec.hidden, size), bias=bias, times=times)
+            for name, size in ((query, width), (key, kv_width), (value, kv_width))
+        ]
+    if spec.architecture == "llama":
+        for name, size in ((query, width), (key, kv_width)):
+            made.append(_in_place(f"{name}_turned", "attention", (name, "rotary"), rows * size, times=times))
+        query, key = f"{query}_turned", f"{key}_turned"
+    scores = shape.batch * spec.heads * shape.tokens**2
+    per_product = scores * spec.head_dim
+    return [
+        *made,
+        Operator(f"{at}scores", "attention", (query, key), scores, per_product, times=times),
+        Operator(f"{at}context", "attention", (f"{at}scores", value), rows * width, per_product, times=times),
+        _linear(f"{at}mixed", "projections", f"{at}context", (rows, width, spec.hidden), bias=bias, times=times),
+    ]
+
+
+def _feed_forward(shape: _Shape, at: str, source: str, times: int) -> list[Operator]:
+    hidden, inner, rows = shape.spec.hidden, shape.spec.ffn, shape.rows
+    if shape.spec.architecture == "llama":
+        size = (rows, hidden, inner)
+        return [
+            _linear(f"{at}gate", "feed_forward", source, size, bias=False, times=times),
+            _in_place(f"{at}active", "feed_forward", (f"{at}gate",), rows * inner, counted=True, times=times),
+            _linear(f"{at}up", "feed_forward", source, size, bias=False, times=times),
+            _in_place(f"{at}gated", "feed_forward", (f"{at}active", f"{at}up"), rows * inner, times=times),
+            _linear(f"{at}down", "feed_forward", f"{at}gated", (rows, inner, hidden), bias=False, times=times),
+        ]
+    return [
+        _linear(f"{at}up", "feed_forward", source, (rows, hidden, inner), times=times),
+        _in_place(f"{at}active", "feed_forward", (f"{at}up",), rows * inner, counted=True, times=times),
+        _linear(f"{at}down", "feed_forward", f"{at}active", (rows, inner, hidden), times=times),
+    ]
+
+
+def _post_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Operator]:
+    return [
+        *_attention(shape, at, source, times),
+        _in_place(f"{at}attended", "attention", (f"{at}mixed", source), shape.stream, times=times),
+        _norm(shape, f"{at}middle", "attention", f"{at}attended", times),
+        *_feed_forward(shape, at, f"{at}middle", times),
+        _in_place(f"{at}sum", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
+        _norm(shape, f"{at}out", "feed_forward", f"{at}sum", times),
+    ]
+
+
+def _pre_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Operator]:
+    return [
+        _norm(shape, f"{at}before", "attention", source, times),
+        *_attention(shape, at, f"{at}before", times),
+        _in_place(f"{at}middle", "attention", (f"{at}mixed", source), shape.stream, times=times),
+        _norm(shape, f"{at}between", "feed_forward", f"{at}middle", times),
+        *_feed_forward(shape, at, f"{at}between", times),
+        _in_place(f"{at}out", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
+    ]
+
+
+def _head(shape: _Shape, source: str) -> list[Operator]:
+    spec, batch, hidden = shape.spec, shape.batch, shape.spec.hidden
+    if spec.family == "encoder":
+        # BERT's tanh is a module of its own, RoBERTa's a function call.
+        is_module = spec.architecture == "bert"
+        return [
+            _linear("pooled", "head", source, (batch, hidden, hidden)),
+            _in_place("pooled_active", "head", ("pooled",), batch * hidden, counted=is_module),
+            _linear("logits", "head", "pooled_active", (batch, hidden, spec.labels)),
+        ]
+    last = _norm(shape, "last", "head", source)
+    if spec.family == "vit":
+        return [last, _linear("logits", "head", "last", (batch, hidden, spec.labels))]
+    outputs = spec.labels or spec.vocabulary
+    tied = spec.tied and not spec.labels
+    return [last, _linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
+
+
+def _check(spec: StudentSpec, batch: int, sequence: int) -> None:
+    check_buildable(spec)
+    if batch < 1:
+        raise SpecError(f"the batch is {batch}, expected at least 1")
+    if spec.family == "vit":
+        if sequence not in (0, spec.tokens):
+            raise SpecError(f"the sequence is {sequence}, expected {spec.tokens} or 0: this ViT sees no other")
+        return
+    # RoBERTa never uses the positions up to its padding token, which is token 1.
+    longest = spec.positions - 2 if spec.architecture == "roberta" else spec.positions
+    if not 1 <= sequence <= longest:
+        raise SpecError(f"the sequence is {sequence}, expected 1 to {longest}, the positions it has")
+
+
+def check_buildable(spec: StudentSpec) -> None:
+    """Refuse a spec that none of the counted classes of transformers can be built from. Errors: SpecError."""
+    if spec.family == "encoder" and spec.labels < 1:
+        raise SpecError(f"a {spec.architecture} is counted as a classifier, found no labels; give at least 1")
+    if spec.family == "encoder" and spec.token_types < 1:
+        raise SpecError(f"a {spec.architecture} has token types, found {spec.token_types}; give at least 1")
+    if spec.architecture == "llama" and spec.hidden % spec.heads:
+        raise SpecError(f"llama needs hidden as a multiple of heads, found {spec.hidden} for {spec.heads} heads")

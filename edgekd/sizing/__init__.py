@@ -1,0 +1,1 @@
+"""Which students fit: the space, the Pareto set, and the choice."""

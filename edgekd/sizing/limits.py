@@ -1,0 +1,100 @@
+"""The limits a student must keep, and how a value compares with each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+from edgekd.device import DeviceProfile
+from edgekd.sla import Sla, quantile_from_name
+from edgekd.units import text_from_bytes, text_from_s
+
+Quantity = Literal["latency_s", "memory_bytes", "size_bytes"]
+
+# Our choice, for a quiet board: single inferences scatter around their median with this relative deviation, unless the
+# measurement itself scattered more. The verdict of `edgekd gate` judges the percentile itself.
+TAIL_SPREAD = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit: `name` as in the SLA, the quantity it bounds, and the percentile for a latency (0.5 for others)."""
+
+    name: str
+    quantity: Quantity
+    value: float
+    percentile: float = 0.5
+
+    @property
+    def text(self) -> str:
+        """The limit's value for a person."""
+        return self.text_of(self.value)
+
+    def text_of(self, value: float) -> str:
+        """`value` in the unit of this limit, for a person."""
+        return text_from_s(value) if self.quantity == "latency_s" else text_from_bytes(value)
+
+    def scaled(self, value: float, spread: float) -> float:
+        """What a median latency of `value` becomes at this limit's percentile; other quantities stay as they are."""
+        return value * tail_factor(self.percentile, spread) if self.quantity == "latency_s" else value
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one candidate takes, as far as it is known: the upper ends of intervals or of measurements.
+
+    `spread` is the relative deviation of single inferences from their median.
+    """
+
+    latency_s: float | None
+    memory_bytes: float | None
+    size_bytes: float | None
+    spread: float = 0.0
+
+    def at(self, limit: Limit) -> float | None:
+        """The value to compare with `limit`, or None when it is not known."""
+        value: float | None = getattr(self, limit.quantity)
+        return None if value is None else limit.scaled(value, self.spread)
+
+
+def tail_factor(percentile: float, spread: float) -> float:
+    """How far above the median a percentile of the latency must be expected, as a factor.
+
+    A normal tail on the larger of the measured spread and 5 %; never below 1. p95 gives 1.08, p99 1.12.
+    """
+    if percentile <= 0.5:
+        return 1.0
+    return 1.0 + max(spread, TAIL_SPREAD) * NormalDist().inv_cdf(percentile)
+
+
+def limits_from_sla(sla: Sla, profile: DeviceProfile) -> list[Limit]:
+    """The limits that depend on a student's size, in a fixed order; the memory of the device is one of them."""
+    limits = [
+        Limit(f"latency.{name}", "latency_s", most_s, quantile_from_name(name)) for name, most_s in sla.latency.items()
+    ]
+    if sla.memory is not None:
+        limits.append(Limit("memory", "memory_bytes", sla.memory))
+    if profile.memory_bytes is not None:
+        limits.append(Limit(f"memory of {profile.name}", "memory_bytes", profile.memory_bytes))
+    if sla.size is not None:
+        limits.append(Limit("size", "size_bytes", sla.size))
+    return limits
+
+
+def worst_ratio(costs: Costs, limits: Sequence[Limit]) -> float | None:
+    """The largest of value / limit: at most 1 when every limit is kept, 0 without limits, None when one is unknown."""
+    ratios = ratios_by_limit(costs, limits)
+    known = [ratio for ratio in ratios.values() if ratio is not None]
+    worst = max(known, default=0.0)
+    return None if worst <= 1 and len(known) < len(ratios) else worst
+
+
+def ratios_by_limit(costs: Costs, limits: Sequence[Limit]) -> Mapping[str, float | None]:
+    """value / limit by the limit's name; None where the value is not known."""
+    found = {}
+    for limit in limits:
+        value = costs.at(limit)
+        found[limit.name] = None if value is None else value / limit.value
+    return found

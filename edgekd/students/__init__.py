@@ -1,0 +1,1 @@
+"""Students as models: built from a spec, initialised from the teacher."""

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.pytorch_utils import Conv1D
+
+from edgekd.cost.count import (
+    activation_bytes,
+    count,
+    macs,
+    parameters,
+    peak_activation_bytes,
+    weight_bytes,
+)
+from edgekd.cost.operators import operators
+from edgekd.errors import SpecError
+from edgekd.student import StudentSpec
+from edgekd.students.build import build
+
+torch.set_num_threads(1)
+
+KINDS = [
+    ("bert", False),
+    ("roberta", False),
+    ("vit", False),
+    ("gpt2", False),
+    ("gpt2", True),
+    ("llama", False),
+    ("llama", True),
+]
+PER_KIND = 5
+
+
+def random_spec(architecture: str, *, language_model: bool, seed: int) -> StudentSpec:
+    draw = random.Random(f"{architecture} {language_model} {seed}")
+    heads, dim = draw.choice([1, 2, 3, 4]), draw.choice([4, 8, 12])
+    sizes: dict[str, Any] = {"layers": draw.randint(1, 4), "hidden": heads * dim, "heads": heads}
+    sizes |= {"ffn": draw.randint(8, 64), "labels": 0 if language_model else draw.randint(1, 7)}
+    if architecture == "vit":
+        patch = draw.choice([2, 3])
+        sizes |= {"patch_size": patch, "image_size": patch * draw.randint(2, 4), "channels": draw.choice([1, 3])}
+    else:
+        sizes |= {"vocabulary": draw.randint(20, 90), "positions": draw.randint(24, 40)}
+    if architecture in ("bert", "roberta"):
+        sizes["token_types"] = draw.randint(1, 3)
+    if architecture == "llama":
+        sizes["kv_heads"] = draw.choice([n for n in range(1, heads + 1) if heads % n == 0])
+        sizes["head_dim"] = draw.choice([4, 6, 10])
+    if language_model:
+        sizes["tied"] = draw.random() < 0.5
+    return StudentSpec(architecture=architecture, **sizes)
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(random_spec(name, language_model=lm, seed=seed), seed, id=f"{name}{'-lm' * lm}-{seed}")
+        for name, lm in KINDS
+        for seed in range(PER_KIND)
+    ]
+
+
+def batch_and_sequence(spec: StudentSpec, seed: int) -> tuple[int, int]:
+    draw = random.Random(seed)
+    return draw.randint(1, 3), spec.tokens or draw.randint(1, 20)
+
+
+def model_and_inputs(spec: StudentSpec, batch: int, sequence: int) -> tuple[Any, dict[str, torch.Tensor]]:
+    model = build(spec, seed=0)
+    model.set_attn_implementation("eager")
+    if spec.family == "vit":
+        side = spec.image_size
+        return model, {"pixel_values": torch.zeros(batch, spec.channels, side, side)}
+    return model, {"input_ids": torch.full((batch, sequence), 5)}
+
+
+@pytest.mark.parametrize(("spec", "seed"), cases())
+def test_parameters_are_those_of_the_real_model(spec: StudentSpec, seed: int) -> None:
+    assert parameters(spec) == sum(parameter.numel() for parameter in build(spec, seed=0).parameters())
+
+
+@pytest.mark.parametrize(("spec", "seed"), cases())
+def test_macs_are_half_the_flops_that_torch_counts_in_a_forward_pass(spec: StudentSpec, seed: int) -> None:
+    batch, sequence = batch_and_sequence(spec, seed)
+    model, inputs = model_and_inputs(spec, batch, sequence)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(**inputs)
+    assert 2 * macs(spec, batch=batch, sequence=sequence).total == counter.get_total_flops()
+
+
+OUTPUT_PROJECTIONS = ("attention.output.dense", "attn.c_proj", "o_proj")
+
+
+def measured_activation_elements(model: Any, inputs: dict[str, torch.Tensor]) -> tuple[int, int]:
+    """Elements of leaf outputs, scores and context, and elements of the distinct inputs of linear layers."""
+    outputs: list[int] = []
+    read: dict[int, torch.Tensor] = {}
+
+    def written(_module: Any, _inputs: Any, output: Any) -> None:
+        outputs.extend(tensor.numel() for tensor in (output if isinstance(output, tuple) else (output,)))
+
+    def reads(_module: Any, arguments: Any) -> None:
+        read[id(arguments[0])] = arguments[0]
+
+    def context(_module: Any, arguments: Any) -> None:
+        outputs.append(arguments[0].numel())
+
+    for name, module in model.named_modules():
+        if name.endswith(OUTPUT_PROJECTIONS):
+            module.register_forward_pre_hook(context)
+        if isinstance(module, torch.nn.Linear | Conv1D):
+            module.register_forward_pre_hook(reads)
+        if not list(module.children()) and not isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(written)
+    with torch.no_grad():
+        result = model(**inputs, output_attentions=True)
+    scores = [attention.numel() for attention in result.attentions]
+    return sum(outputs) + sum(scores), sum(tensor.numel() for tensor in read.values())
+
+
+@pytest.mark.parametrize(("spec", "seed"), cases())
+def test_activation_bytes_are_those_that_hooks_see_in_a_forward_pass(spec: StudentSpec, seed: int) -> None:
+    batch, sequence = batch_and_sequence(spec, seed)
+    written, read = measured_activation_elements(*model_and_inputs(spec, batch, sequence))
+    shape = {"batch": batch, "sequence": sequence}
+    assert activation_bytes(spec, **shape, precision="fp32") == 4 * written
+    assert activation_bytes(spec, **shape, precision="int8") == 4 * written + read
+
+
+BERT = StudentSpec(
+    architecture="bert", layers=3, hidden=16, heads=4, ffn=64, vocabulary=50, positions=40, token_types=2, labels=3
+)
+LLAMA = StudentSpec(
+    architecture="llama",
+    layers=4,
+    hidden=16,
+    heads=4,
+    kv_heads=2,
+    ffn=24,
+    vocabulary=50,
+    positions=40,
+    tied=True,
+)
+
+
+def test_peak_of_a_short_input_is_the_feed_forward_block() -> None:
+    # Alive while the second matrix runs: its input (64), its output (16) and the residual stream (16), per token.
+    assert peak_activation_bytes(BERT, batch=2, sequence=5, precision="fp32") == 4 * 10 * (64 + 16 + 16)
+    assert peak_activation_bytes(BERT, batch=2, sequence=5, precision="int8") == 4 * 10 * (64 + 16 + 16) + 10 * 64
+
+
+def test_peak_of_a_long_input_is_the_attention_block() -> None:
+    # While the scores are made: residual stream, query, key and value (16 each per token) and the 4 x 40 x 40 scores.
+    assert peak_activation_bytes(BERT, batch=1, sequence=40, precision="fp32") == 4 * (40 * 4 * 16 + 4 * 40 * 40)
+
+
+def test_peak_of_a_gated_block_keeps_gate_and_rotation() -> None:
+    wide = StudentSpec(**(LLAMA.to_dict() | {"ffn": 200}))
+    # While up is made: stream and its norm (16 each), gate and up (200 each) per token, cosine and sine (4 each).
+    assert peak_activation_bytes(wide, batch=1, sequence=3, precision="fp32") == 4 * 3 * (16 + 16 + 200 + 200 + 8)
+
+
+@pytest.mark.parametrize(("spec", "seed"), cases())
+def test_peak_lies_between_the_largest_tensor_and_all_of_them(spec: StudentSpec, seed: int) -> None:
+    batch, sequence = batch_and_sequence(spec, seed)
+    trace = operators(spec, batch=batch, sequence=sequence)
+    peak = peak_activation_bytes(spec, batch=batch, sequence=sequence, precision="fp32")
+    assert 4 * max(op.elements for op in trace) <= peak <= 4 * sum(op.elements for op in trace)
+
+
+def test_peak_does_not_grow_with_depth_and_activations_do() -> None:
+    deep = StudentSpec(**(BERT.to_dict() | {"layers": 9}))
+    shape = {"batch": 1, "sequence": 16, "precision": "fp32"}
+    assert peak_activation_bytes(deep, **shape) == peak_activation_bytes(BERT, **shape)
+    per_layer = activation_bytes(deep, **shape) - activation_bytes(BERT, **shape)
+    assert per_layer > 0
+    assert per_layer % 6 == 0
+
+
+def model_of_linear_layers(spec: StudentSpec, path: Path) -> None:
+    """An ONNX model with the matrices of `spec`, as MatMul or Gemm with the weights transposed, and one table."""
+    generator = np.random.default_rng(0)
+    nodes, weights, graph_inputs, graph_outputs = [], [], [], []
+    for op in operators(spec, batch=1, sequence=4):
+        if not op.matrix:
+            continue
+        rows = op.macs // op.matrix
+        inputs, outputs = op.input_elements // rows, op.elements // rows
+        gemm = rows == 1
+        matrix = generator.normal(size=(outputs, inputs) if gemm else (inputs, outputs)).astype(np.float32)
+        weights.append(numpy_helper.from_array(matrix, f"{op.name}.weight"))
+        graph_inputs.append(helper.make_tensor_value_info(f"{op.name}.in", TensorProto.FLOAT, [rows, inputs]))
+        graph_outputs.append(helper.make_tensor_value_info(f"{op.name}.out", TensorProto.FLOAT, [rows, outputs]))
+        kind, options = ("Gemm", {"transB": 1}) if gemm else ("MatMul", {})
+        nodes.append(helper.make_node(kind, [f"{op.name}.in", f"{op.name}.weight"], [f"{op.name}.out"], **options))
+    table = generator.normal(size=(spec.vocabulary, spec.hidden)).astype(np.float32)
+    weights.append(numpy_helper.from_array(table, "table"))
+    graph_inputs.append(helper.make_tensor_value_info("ids", TensorProto.INT64, [4]))
+    graph_outputs.append(helper.make_tensor_value_info("words", TensorProto.FLOAT, [4, spec.hidden]))
+    nodes.append(helper.make_node("Gather", ["table", "ids"], ["words"]))
+    graph = helper.make_graph(nodes, "linear_layers", graph_inputs, graph_outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_int8_weights_are_what_dynamic_quantisation_of_onnxruntime_leaves(tmp_path: Path) -> None:
+    two_layers = StudentSpec(**(BERT.to_dict() | {"layers": 2}))
+    model_of_linear_layers(two_layers, tmp_path / "fp32.onnx")
+    quantize_dynamic(
+        tmp_path / "fp32.onnx",
+        tmp_path / "int8.onnx",
+        op_types_to_quantize=["MatMul", "Gemm"],
+        per_channel=False,
+        weight_type=QuantType.QInt8,
+    )
+    stored = onnx.load(tmp_path / "int8.onnx").graph.initializer
+    measured = sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
+    trace = operators(two_layers, batch=1, sequence=4)
+    others = 4 * sum(op.floats for op in trace if op.name != "words")
+    assert weight_bytes(two_layers, "int8") == measured + others
+
+
+def test_fp32_weights_take_four_bytes_and_a_tied_head_costs_a_copy_in_int8() -> None:
+    untied = StudentSpec(**(LLAMA.to_dict() | {"tied": False}))
+    table = LLAMA.vocabulary * LLAMA.hidden
+    assert weight_bytes(LLAMA, "fp32") == 4 * parameters(LLAMA)
+    assert parameters(untied) == parameters(LLAMA) + table
+    assert weight_bytes(untied, "int8") == weight_bytes(LLAMA, "int8")
+
+
+def test_counts_join_the_single_functions() -> None:
+    shape = {"batch": 2, "sequence": 7}
+    counts = count(BERT, **shape, precision="int8")
+    assert counts.breakdown == macs(BERT, **shape)
+    assert counts.to_dict() == {
+        "parameters": parameters(BERT),
+        "macs": macs(BERT, **shape).total,
+        "breakdown": counts.to_dict()["breakdown"],
+        "weight_bytes": weight_bytes(BERT, "int8"),
+        "activation_bytes": activation_bytes(BERT, **shape, precision="int8"),
+        "peak_activation_bytes": peak_activation_bytes(BERT, **shape, precision="int8"),
+        "batch": 2,
+        "sequence": 7,
+        "precision": "int8",
+    }
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(SpecError, match="fp16"):
+        weight_bytes(BERT, "fp16")
+
+
+def test_counting_needs_no_torch() -> None:
+    code = "import sys, edgekd.cost.count, edgekd.cost.limits; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

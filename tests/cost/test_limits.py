@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgekd.cost.limits import check_within
+from edgekd.errors import SpecError
+from edgekd.student import StudentSpec
+
+LLAMA = StudentSpec(
+    architecture="llama",
+    layers=4,
+    hidden=16,
+    heads=4,
+    kv_heads=2,
+    ffn=24,
+    vocabulary=50,
+    positions=40,
+    tied=True,
+)
+
+
+def test_the_teacher_itself_and_smaller_students_are_within_its_limits() -> None:
+    check_within(LLAMA, LLAMA)
+    check_within(StudentSpec(**(LLAMA.to_dict() | {"layers": 1, "heads": 2, "hidden": 12, "ffn": 7})), LLAMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "gpt2", "kv_heads": 4}, "architecture 'gpt2', expected the teacher's 'llama'"),
+        ({"vocabulary": 49}, "vocabulary 49, expected the teacher's 50"),
+        ({"tied": False}, "tied"),
+        ({"layers": 5}, "layers 5, expected at most the teacher's 4"),
+        ({"hidden": 20}, "hidden 20"),
+        ({"heads": 8, "kv_heads": 2, "hidden": 16}, "heads 8"),
+        ({"heads": 4, "kv_heads": 4}, "kv_heads 4"),
+        ({"ffn": 25}, "ffn 25"),
+        ({"head_dim": 2}, "head_dim 2, expected the teacher's 4"),
+        ({"kv_heads": 1}, "4 query heads per key head"),
+    ],
+)
+def test_a_student_beyond_a_limit_of_the_teacher_is_told_which(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        check_within(StudentSpec(**(LLAMA.to_dict() | changes)), LLAMA)

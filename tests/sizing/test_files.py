@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.cost.calibrate import Fit
+from edgekd.device import DeviceProfile
+from edgekd.errors import InputError, RecordError
+from edgekd.files import read_json, sha256_of_file, write_json
+from edgekd.recipe import Search, Space
+from edgekd.sizing.files import read_sizing, read_students, write_sizing, write_students
+from edgekd.sizing.search import Sizing, size
+from edgekd.sla import Sla
+from edgekd.student import StudentSpec
+
+SPACE = Space(layers=[1, 3, 6], hidden=[64, 192, 384], ffn_ratio=[2.0])
+
+
+def sized(teacher: StudentSpec, profile: DeviceProfile, measure: Any, limit: str = "6 ms") -> Sizing:
+    sla = Sla.model_validate({"latency": {"p95": limit}})
+    return size(
+        teacher, SPACE, sla, profile, Search(), precisions=["fp32"], batch=1, sequence=64, threads=1, measure=measure
+    )
+
+
+@pytest.fixture
+def written(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> Path:
+    found = sized(teacher, make_profile(), make_board())
+    write_students(found, tmp_path / "students.json")
+    write_sizing(found, tmp_path / "sizing.json")
+    return tmp_path
+
+
+def test_decisions_are_the_same_bytes_whatever_the_noise_when_margins_are_wide(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    hashes, evidence = set(), set()
+    for seed in range(4):
+        found = sized(teacher, make_profile(peak="10 GMAC/s"), make_board(noise=0.02, seed=seed))
+        write_students(found, tmp_path / "students.json")
+        write_sizing(found, tmp_path / "sizing.json")
+        hashes.add(sha256_of_file(tmp_path / "students.json"))
+        evidence.add(sha256_of_file(tmp_path / "sizing.json"))
+    assert len(hashes) == 1
+    assert len(evidence) == 4
+
+
+def test_decisions_come_back_as_they_were_written(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = sized(teacher, make_profile(), make_board())
+    write_students(found, tmp_path / "students.json")
+    back = read_students(tmp_path / "students.json")
+    assert found.chosen is not None
+    assert back.chosen == found.chosen.name
+    assert back.chosen_student == found.chosen.spec
+    assert [row.student for row in back.students] == [student.spec for student in found.students]
+    assert back.teacher.student == teacher
+    assert back.students[0].prices["fp32"].roofline.bound == "unknown"
+    assert back.considered == 9
+
+
+def test_evidence_comes_back_as_it_was_written(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = sized(teacher, make_profile(), make_board())
+    write_sizing(found, tmp_path / "sizing.json")
+    back = read_sizing(tmp_path / "sizing.json")
+    table = back.fits["fp32"].latency
+    assert table is not None
+    assert Fit.from_dict(table) == found.fits["fp32"].latency
+    assert {name: row.latency_s for name, row in back.measurements.items()} == {
+        name: row.latency_s for name, row in found.measurements.items()
+    }
+    assert back.pareto == found.pareto
+    assert back.fitting == found.fitting == ["fp32"]
+    assert back.obstacle is None
+
+
+def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = sized(teacher, make_profile(), make_board(), limit="50 us")
+    write_students(found, tmp_path / "students.json")
+    write_sizing(found, tmp_path / "sizing.json")
+    assert read_students(tmp_path / "students.json").chosen is None
+    assert read_students(tmp_path / "students.json").chosen_student is None
+    back = read_sizing(tmp_path / "sizing.json").obstacle
+    assert back is not None
+    assert found.obstacle is not None
+    assert back.model_dump() == found.obstacle.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": "2.0"}, "schema_version '2.0'"),
+        ({"kind": "sizing"}, "no students.json"),
+        ({"chosen": "L9"}, "not among the students"),
+        ({"surprise": 1}, "surprise"),
+        ({"considered": "many"}, "considered"),
+    ],
+)
+def test_damaged_decisions_are_refused(written: Path, change: dict[str, object], words: str) -> None:
+    path = written / "students.json"
+    write_json(path, {**read_json(path), **change})
+    with pytest.raises(RecordError, match=words):
+        read_students(path)
+
+
+def test_impossible_spec_in_the_decisions_is_refused(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "students.json"
+    write_students(sized(teacher, make_profile(), make_board()), path)
+    table = read_json(path)
+    table["students"][0]["spec"]["layers"] = 0
+    write_json(path, table)
+    with pytest.raises(RecordError, match=r"students\.0\.spec.*layers is 0"):
+        read_students(path)
+
+
+def test_damaged_fit_is_refused(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "sizing.json"
+    write_sizing(sized(teacher, make_profile(), make_board()), path)
+    table = read_json(path)
+    table["fits"]["fp32"]["latency"]["prices"] = {"macs": -1}
+    write_json(path, table)
+    with pytest.raises(RecordError, match="negative"):
+        read_sizing(path)
+
+
+def test_missing_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_sizing(tmp_path / "sizing.json")

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgekd.errors import SpecError
+from edgekd.student import StudentSpec
+from edgekd.students.build import build
+from edgekd.students.initialise import _axes, initialise, layer_map, spaced
+
+torch.set_num_threads(1)
+
+TEXT = {"layers": 5, "hidden": 24, "heads": 6, "ffn": 40, "vocabulary": 40, "positions": 24}
+TEACHERS = {
+    "bert": StudentSpec(architecture="bert", token_types=2, labels=3, **TEXT),
+    "roberta": StudentSpec(architecture="roberta", token_types=2, labels=3, **TEXT),
+    "vit": StudentSpec(
+        architecture="vit", layers=5, hidden=24, heads=6, ffn=40, labels=3, image_size=8, patch_size=4, channels=2
+    ),
+    "gpt2": StudentSpec(architecture="gpt2", labels=3, **TEXT),
+    "gpt2-lm-tied": StudentSpec(architecture="gpt2", tied=True, **TEXT),
+    "gpt2-lm-untied": StudentSpec(architecture="gpt2", tied=False, **TEXT),
+    "llama": StudentSpec(architecture="llama", labels=3, **(TEXT | {"heads": 4, "kv_heads": 2, "head_dim": 6})),
+    "llama-lm-tied": StudentSpec(architecture="llama", tied=True, **(TEXT | {"heads": 4, "kv_heads": 2})),
+    "llama-lm-untied": StudentSpec(architecture="llama", tied=False, **(TEXT | {"heads": 6, "kv_heads": 3})),
+}
+
+
+def teacher_of(spec: StudentSpec, seed: int = 0) -> Any:
+    """A model whose every weight, norms and biases too, is random enough to show a wrong copy."""
+    model = build(spec, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            norm = "norm" in name.lower() or "ln_" in name
+            parameter.copy_(1 + 0.3 * noise if norm and name.endswith("weight") else 0.25 * noise)
+    return model
+
+
+def logits(model: Any, spec: StudentSpec) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        if spec.family == "vit":
+            pixels = torch.randn(2, spec.channels, spec.image_size, spec.image_size, generator=generator)
+            return model(pixel_values=pixels).logits
+        tokens = torch.randint(3, spec.vocabulary, (2, 11), generator=generator)
+        return model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+
+
+def resized(spec: StudentSpec, **sizes: int) -> StudentSpec:
+    return StudentSpec(**(spec.to_dict() | sizes))
+
+
+def narrow(spec: StudentSpec, seed: int) -> StudentSpec:
+    """A random student of `spec`: fewer or equal layers, groups, heads per group and neurons."""
+    draw = random.Random(seed)
+    groups = draw.randint(1, spec.kv_heads)
+    heads = groups * draw.randint(1, spec.heads // spec.kv_heads)
+    hidden = heads * spec.head_dim
+    if spec.architecture == "llama":
+        hidden = heads * draw.randint(1, spec.hidden // heads)
+    sizes = {"layers": draw.randint(1, spec.layers), "ffn": draw.randint(1, spec.ffn)}
+    return resized(spec, heads=heads, kv_heads=groups, hidden=hidden, **sizes)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "expected"),
+    [
+        (6, 3, [0, 2, 5]),
+        (6, 6, [0, 1, 2, 3, 4, 5]),
+        (12, 6, [0, 2, 4, 7, 9, 11]),
+        (12, 4, [0, 4, 7, 11]),
+        (6, 1, [0]),
+        (1, 1, [0]),
+        (5, 2, [0, 4]),
+    ],
+)
+def test_kept_layers_are_evenly_spaced(teacher: int, student: int, expected: list[int]) -> None:
+    assert layer_map(teacher, student) == expected
+
+
+def test_every_layer_map_keeps_the_first_and_last_layer_and_the_order() -> None:
+    for teacher in range(1, 30):
+        for student in range(1, teacher + 1):
+            kept = layer_map(teacher, student)
+            assert kept[0] == 0
+            assert student == 1 or kept[-1] == teacher - 1
+            assert kept == sorted(set(kept))
+            assert len(kept) == student
+            gaps = [after - before for before, after in itertools.pairwise(kept)]
+            assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("student", [0, 7])
+def test_a_layer_map_beyond_the_teacher_is_refused(student: int) -> None:
+    with pytest.raises(SpecError, match="expected 1 to 6"):
+        layer_map(6, student)
+
+
+def test_spacing_is_a_stride_where_it_divides_and_keeps_all_when_equal() -> None:
+    assert spaced(12, 4) == [0, 3, 6, 9]
+    assert spaced(7, 7) == list(range(7))
+    assert spaced(7, 3) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_student_of_the_same_size_computes_what_its_teacher_computes(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    student = build(spec, teacher.config, seed=4)
+    assert not torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-3)
+    done = initialise(student, teacher)
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+    assert done.layer_map == list(range(spec.layers))
+    assert done.copied_parameters == sum(parameter.numel() for parameter in student.parameters())
+
+
+LAYER_LISTS = {"bert": "encoder.layer", "roberta": "encoder.layer", "vit": "layers", "gpt2": "h", "llama": "layers"}
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_shallow_student_is_the_teacher_without_the_dropped_layers(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    shallow = resized(spec, layers=3)
+    student = build(shallow, teacher.config, seed=4)
+    assert initialise(student, teacher).layer_map == [0, 2, 4]
+    layers = teacher.base_model.get_submodule(LAYER_LISTS[spec.architecture])
+    for index in (3, 1):
+        del layers[index]
+    teacher.config.num_hidden_layers = 3
+    if spec.family == "decoder":
+        for index, layer in enumerate(layers):
+            (layer.attn if spec.architecture == "gpt2" else layer.self_attn).layer_idx = index
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+
+
+WRITERS_OF_HEADS = ("attention.output.dense.weight", "attn.c_proj.weight", "o_proj.weight")
+WRITERS_OF_NEURONS = ("mlp.c_proj.weight", "down_proj.weight", "mlp.fc2.weight")
+
+
+def kill(model: Any, spec: StudentSpec, heads: set[int], neurons: set[int]) -> None:
+    """Zero what the given heads and neurons write into the residual stream."""
+    rows = [head * spec.head_dim + row for head in heads for row in range(spec.head_dim)]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            by_input = parameter if spec.architecture == "gpt2" else parameter.t() if parameter.dim() == 2 else None
+            if name.endswith(WRITERS_OF_HEADS):
+                by_input[rows] = 0.0
+            feed_forward = name.endswith(".output.dense.weight") and "attention" not in name
+            if name.endswith(WRITERS_OF_NEURONS) or feed_forward:
+                by_input[sorted(neurons)] = 0.0
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_dropping_dead_neurons_changes_nothing(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    kept = set(spaced(40, 16))
+    kill(teacher, spec, set(), set(range(40)) - kept)
+    thin = resized(spec, ffn=16)
+    student = build(thin, teacher.config, seed=4)
+    assert initialise(student, teacher).neurons == sorted(kept)
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "groups", "kept"),
+    [
+        ("llama", 2, 1, [0, 1]),
+        ("llama", 2, 2, [0, 2]),
+        ("llama-lm-tied", 2, 2, [0, 2]),
+        ("llama-lm-untied", 4, 2, [0, 1, 2, 3]),
+        ("llama-lm-untied", 2, 2, [0, 2]),
+    ],
+)
+def test_dropping_dead_heads_of_a_llama_changes_nothing(name: str, heads: int, groups: int, kept: list[int]) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    kill(teacher, spec, set(range(spec.heads)) - set(kept), set())
+    fewer = resized(spec, heads=heads, kv_heads=groups)
+    student = build(fewer, teacher.config, seed=4)
+    done = initialise(student, teacher)
+    assert done.heads == kept
+    assert len(done.kv_heads) == groups
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "vit", "gpt2", "gpt2-lm-untied"])
+def test_heads_of_the_other_families_keep_their_rows_together(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    thin = resized(spec, heads=3, kv_heads=3, hidden=12)
+    student = build(thin, teacher.config, seed=4)
+    done = initialise(student, teacher)
+    assert done.heads == [0, 2, 4]
+    assert done.channels == list(range(0, 24, 2))
+    first, copied = query_weight(teacher, spec), query_weight(student, thin)
+    for position, head in enumerate(done.heads):
+        rows = first[head * 4 : head * 4 + 4][:, done.channels]
+        assert torch.equal(copied[position * 4 : position * 4 + 4], rows)
+
+
+def query_weight(model: Any, spec: StudentSpec) -> torch.Tensor:
+    """The query matrix of the first layer, rows first."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(("self.query.weight", "q_proj.weight")):
+            return parameter
+        if name.endswith("c_attn.weight"):
+            return parameter.t()[: spec.hidden]
+    raise AssertionError(name)
+
+
+def test_the_fused_projection_of_gpt2_keeps_query_key_and_value_apart() -> None:
+    spec = TEACHERS["gpt2"]
+    teacher = teacher_of(spec)
+    student = build(resized(spec, heads=2, kv_heads=2, hidden=8), teacher.config, seed=4)
+    initialise(student, teacher)
+    whole = teacher.transformer.h[0].attn.c_attn.bias.view(3, 6, 4)
+    part = student.transformer.h[0].attn.c_attn.bias.view(3, 2, 4)
+    assert torch.equal(part, whole[:, [0, 3]])
+
+
+READERS = re.compile(
+    r"query|key|value|intermediate|c_attn|c_fc|(q|k|v|gate|up)_proj|fc1|lm_head|score|out_proj|^classifier\.weight"
+    r"|(pooler|classifier)\.dense\.weight"
+)
+
+
+def pair_channels(model: Any, spec: StudentSpec) -> None:
+    """Give every even channel a twin in the odd one beside it, which nothing reads: norms cannot tell them apart."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            for dimension, axis in enumerate(_axes(name, spec.architecture, parameter.dim())):
+                if axis != "channels":
+                    continue
+                channels = parameter.transpose(0, dimension)
+                square = name.endswith(("pooler.dense.weight", "classifier.dense.weight"))
+                read = READERS.search(name) and not (square and dimension == 0)
+                channels[1::2] = 0.0 if read else channels[0::2].clone()
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_dropping_channels_that_say_nothing_new_changes_nothing(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    pair_channels(teacher, spec)
+    fewer = {} if spec.architecture == "llama" else {"heads": 3, "kv_heads": 3}
+    if fewer:
+        kill(teacher, spec, {1, 3, 5}, set())
+    smaller = resized(spec, hidden=12, **fewer)
+    student = build(smaller, teacher.config, seed=4)
+    assert initialise(student, teacher).channels == list(range(0, 24, 2))
+    # A tied head reads the table itself, twins included, so everything counts twice there.
+    share = 2 if spec.tied and not spec.labels else 1
+    assert torch.allclose(share * logits(student, smaller), logits(teacher, spec), atol=2e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", TEACHERS)
+def test_random_smaller_students_are_wholly_copied_and_compute(name: str, seed: int) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec, seed)
+    smaller = narrow(spec, seed)
+    student = build(smaller, teacher.config, seed=4)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.fill_(float("nan"))
+    done = initialise(student, teacher)
+    assert not any(parameter.isnan().any() for parameter in student.parameters())
+    assert logits(student, smaller).isfinite().all()
+    assert len(done.channels) == smaller.hidden
+    assert len(done.heads) == smaller.heads
+    assert len(done.neurons) == smaller.ffn
+    assert done.to_dict()["layer_map"] == layer_map(spec.layers, smaller.layers)
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_saved_student_loads_without_missing_or_unexpected_weights(name: str, tmp_path: Path) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    smaller = narrow(spec, seed=1)
+    student: Any = build(smaller, teacher.config, seed=4)
+    initialise(student, teacher)
+    student.save_pretrained(tmp_path)
+    again, info = type(student).from_pretrained(tmp_path, output_loading_info=True, use_safetensors=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert torch.allclose(logits(again, smaller), logits(student, smaller), atol=1e-6)
+
+
+def test_the_teacher_is_left_alone() -> None:
+    spec = TEACHERS["bert"]
+    teacher = teacher_of(spec)
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    student = build(spec, teacher.config, seed=4)
+    initialise(student, teacher)
+    with torch.no_grad():
+        student.get_input_embeddings().weight.zero_()
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+
+
+def test_a_student_with_other_head_dim_is_refused_with_the_reason() -> None:
+    spec = TEACHERS["bert"]
+    student = build(resized(spec, hidden=12, heads=2, kv_heads=2, head_dim=6), seed=0)
+    with pytest.raises(SpecError, match="heads are kept whole"):
+        initialise(student, build(spec, seed=0))
+
+
+def test_a_student_with_another_activation_is_refused() -> None:
+    teacher = build(TEACHERS["bert"], seed=0)
+    student = build(TEACHERS["bert"], teacher.config, seed=0)
+    student.config.hidden_act = "relu"
+    with pytest.raises(SpecError, match="hidden_act = 'relu', expected the teacher's 'gelu'"):
+        initialise(student, teacher)
+
+
+def test_a_language_model_is_no_student_of_a_classifier() -> None:
+    with pytest.raises(SpecError, match="labels 0"):
+        initialise(build(TEACHERS["gpt2-lm-tied"], seed=0), build(TEACHERS["gpt2"], seed=0))
