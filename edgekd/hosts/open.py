@@ -37,7 +37,7 @@ def open_host(
     address = ssh_address_from_url(url)
     if key is None:
         raise InputError(f"{address.name}: no key file was named. Name the one to use: --key ~/.ssh/id_ed25519")
-    from edgekd.hosts.ssh import SshHost  # noqa: PLC0415 - paramiko is needed for ssh:// alone
+    from edgekd.hosts.ssh import SshHost
 
     return SshHost(
         address,

@@ -1,0 +1,271 @@
+"""The command line: one verb, one library call. The only module that prints, and the only one that exits."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from edgekd import __version__
+from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EdgekdError
+from edgekd.text import printable
+
+Option, Argument = typer.Option, typer.Argument
+
+# Plain help: rich's help alone would take a third of the 0.3 s that a light command may start in.
+app = typer.Typer(
+    name="edgekd",
+    help="Which student network fits this device and this deadline, and does it really?",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+devices = typer.Typer(help="What edgekd knows of devices, and which boards it trusts.", no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
+app.add_typer(devices, name="devices")
+
+RecipeName = Annotated[
+    str, Argument(metavar="RECIPE", help="A recipe file, or the name of one that ships with edgekd.")
+]
+Overrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as --set sla.latency.p95='5 ms'. May be repeated.")]  # fmt: skip
+Out = Annotated[Path | None, Option("--out", help="The run folder; runs/NAME by default.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe and the plan, and do nothing.")]
+
+
+def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
+    """`command` with every end turned into an exit code, and every error of ours into one readable line."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except EdgekdError as error:
+            fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on where this one stopped", EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception:  # noqa: BLE001  the last net: a bug of ours, shown whole, with an exit code of its own
+            traceback.print_exc()
+            fail("this is a bug in edgekd; please report it with the lines above", EXIT_BUG)
+        raise typer.Exit(code or 0)
+
+    return run
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print `message` as one line on the error stream, and exit with `code`."""
+    line = " ".join(printable(message).split("\n"))
+    print(f"edgekd: {line}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgekd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _run(recipe: str, overrides: list[str] | None, out: Path | None, *, only: str | None, dry_run: bool) -> int:
+    from rich.console import Console
+
+    from edgekd.display import LiveProgress
+    from edgekd.pipeline.run import describe, plan, run
+    from edgekd.report.terminal import summary_lines
+
+    if dry_run:
+        print(describe(plan(recipe, overrides or [], out, only=only)))
+        return 0
+    with LiveProgress(Console(stderr=True)) as progress:
+        outcome = run(recipe, overrides or [], out, only=only, progress=progress)
+    console = Console(soft_wrap=True, highlight=False)
+    for line in summary_lines(outcome.root) if only is None else [f"files in {outcome.root}"]:
+        console.print(line)
+    return outcome.exit_code
+
+
+@app.command("run")
+@guarded
+def run_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+    """Run every step of a recipe, and only what has changed: teacher, size, distill, export, bench, gate, report."""
+    return _run(recipe, overrides, out, only=None, dry_run=dry_run)
+
+
+@app.command("teacher")
+@guarded
+def teacher_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+    """Get the teacher ready: fetch or build it, and teach it the task when the recipe says so."""
+    return _run(recipe, overrides, out, only="teacher", dry_run=dry_run)
+
+
+@app.command("size")
+@guarded
+def size_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+    """Find the students that fit the device and the deadline, and prove the best of them untrained on the host."""
+    return _run(recipe, overrides, out, only="size", dry_run=dry_run)
+
+
+@app.command("distill")
+@guarded
+def distill_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+    """Train the chosen student from the teacher's answers."""
+    return _run(recipe, overrides, out, only="distill", dry_run=dry_run)
+
+
+@app.command("export")
+@guarded
+def export_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+    """Export student and teacher to ONNX, prove that they still give the same answers, and measure accuracy."""
+    return _run(recipe, overrides, out, only="export", dry_run=dry_run)
+
+
+@app.command("bench")
+@guarded
+def bench_command(
+    model: Annotated[Path, Argument(metavar="MODEL.onnx", help="Any ONNX file.")],
+    host: Annotated[str, Option(help="local, or ssh://USER@HOST:PORT.")] = "local",
+    key: Annotated[Path | None, Option(help="The private key file for ssh.")] = None,
+    known_hosts: Annotated[Path | None, Option(help="Another file of trusted host keys.")] = None,
+    python: Annotated[str | None, Option(help="The Python interpreter on the host.")] = None,
+    out: Annotated[Path | None, Option("--out", help="The record file, or a folder for it.")] = None,
+    shape: Annotated[
+        list[str] | None, Option(metavar="INPUT=1x64", help="The shape of an input. May be repeated.")
+    ] = None,  # fmt: skip
+    batch: Annotated[int, Option(min=1, help="The size of a dynamic batch axis.")] = 1,
+    sequence: Annotated[int, Option(min=1, help="The size of a dynamic sequence axis.")] = 128,
+    inputs: Annotated[Path | None, Option(help="Real inputs as .npz, one array per input.")] = None,
+    id_limit: Annotated[int, Option(min=1, help="Integer inputs are drawn below this.")] = 2,
+    threads: Annotated[int, Option(min=1, help="Threads of the runtime.")] = 1,
+    processes: Annotated[int, Option(min=1, help="Process runs; the gate wants at least 3.")] = 10,
+    warmup: Annotated[str, Option(help="Warm-up per process.")] = "500 ms",
+    duration: Annotated[str, Option(help="Least measuring time per process.")] = "2 s",
+    samples: Annotated[int, Option(min=1, help="Least samples per process.")] = 100,
+) -> int:
+    """Measure any ONNX file on a host, and store every raw sample as a record."""
+    from edgekd.pipeline.measure import BenchRequest, bench_file
+    from edgekd.report.terminal import record_lines
+
+    request = BenchRequest(
+        model, host, key, known_hosts, python, out, tuple(shape or ()), batch, sequence, inputs, id_limit, threads,
+        processes, warmup, duration, samples,
+    )  # fmt: skip
+    path, record = bench_file(request)
+    for line in record_lines(record):
+        print(line)
+    print(f"record {path}")
+    return 0
+
+
+@app.command("gate")
+@guarded
+def gate_command(
+    records: Annotated[list[Path], Argument(metavar="RECORDS...", help="Record files, or folders of them.")],
+    sla: Annotated[Path, Option(help="The SLA file.")],
+    out: Annotated[Path | None, Option(help="Write verdict.json here.")] = None,
+    junit: Annotated[Path | None, Option(help="Write JUnit XML here.")] = None,
+    github: Annotated[
+        bool, Option("--github", help="Print workflow annotations, and append to the file in $GITHUB_STEP_SUMMARY.")
+    ] = False,  # fmt: skip
+) -> int:
+    """Judge records against an SLA: exit 0 for PASS, 1 for FAIL, 3 for INCONCLUSIVE."""
+    from edgekd.pipeline.judge import gate_files
+    from edgekd.report.terminal import verdict_lines
+
+    judged = gate_files(records, sla, out=out, junit=junit, github=github)
+    for line in (*verdict_lines(judged.verdict), *judged.annotations):
+        print(line)
+    return judged.exit_code
+
+
+@app.command("compare")
+@guarded
+def compare_command(
+    baseline: Annotated[Path, Argument(metavar="BASELINE.json")],
+    candidate: Annotated[Path, Argument(metavar="CANDIDATE.json")],
+) -> int:
+    """Compare two latency records of the same host and protocol: faster, slower, or no difference shown."""
+    from edgekd.pipeline.judge import compare_files
+    from edgekd.report.terminal import comparison_lines
+
+    comparison = compare_files(baseline, candidate)
+    for line in comparison_lines(comparison):
+        print(line)
+    return 0
+
+
+@app.command("report")
+@guarded
+def report_command(
+    run: Annotated[Path, Argument(metavar="RUN", help="A run folder, such as runs/quickstart.")],
+    out: Annotated[Path | None, Option(help="The page; RUN/report.html by default.")] = None,
+) -> int:
+    """Make the report page of a run folder again."""
+    from edgekd.report.page import write_report
+
+    print(write_report(run, out))
+    return 0
+
+
+@app.command("schema")
+@guarded
+def schema_command(kind: Annotated[str, Argument(metavar="recipe|device|sla")]) -> int:
+    """Print the JSON Schema of a file that you write, for editors that complete it."""
+    from edgekd.pipeline.schema import schema_text
+
+    print(schema_text(kind))
+    return 0
+
+
+@devices.command("list")
+@guarded
+def devices_list_command() -> int:
+    """List the devices that have a profile."""
+    from edgekd.report.terminal import device_table
+
+    for line in device_table():
+        print(line)
+    return 0
+
+
+@devices.command("show")
+@guarded
+def devices_show_command(name: Annotated[str, Argument(help="A name from edgekd devices list, or a file.")]) -> int:
+    """Show a profile: every number with its source."""
+    from edgekd.report.terminal import device_lines
+
+    for line in device_lines(name):
+        print(line)
+    return 0
+
+
+@devices.command("trust")
+@guarded
+def devices_trust_command(
+    url: Annotated[str, Argument(metavar="ssh://HOST:PORT")],
+    fingerprint: Annotated[str, Option(help="The host key's fingerprint, SHA256:..., read on the board itself.")],
+    known_hosts: Annotated[Path | None, Option(help="Another file of trusted host keys.")] = None,
+) -> int:
+    """Trust a board's host key: the only way it enters edgekd's own known-hosts file."""
+    from edgekd.hosts.trust import trust
+
+    key = trust(url, fingerprint, known_hosts)
+    print(f"trusted: {key.kind} {key.fingerprint}")
+    return 0
+
+
+def main() -> None:
+    """The program `edgekd`."""
+    app()

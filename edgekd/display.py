@@ -1,0 +1,61 @@
+"""The terminal while a run goes on: a line per step that ended, a moving bar for the one that goes on."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from edgekd.text import printable
+from edgekd.units import text_from_s
+
+
+class LiveProgress:
+    """Progress on `console`: a live bar on a terminal, one plain line per step elsewhere (CI logs stay readable)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, visible=False)
+        self._step = ""
+        self._started = time.monotonic()
+        self._current = False
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, step: str, *, current: bool) -> None:
+        """`step` begins; `current` when nothing is left to do."""
+        self._step, self._current, self._started = step, current, time.monotonic()
+        self._bar.reset(self._task, total=None, description=escape(step), visible=not current)
+
+    def update(self, text: str, share: float | None = None) -> None:
+        """Show what the step is doing, and the share that is done."""
+        total = None if share is None else 1.0
+        shown = f"{self._step}: {escape(printable(text, 120))}"
+        self._bar.update(self._task, description=shown, completed=share or 0, total=total)
+
+    def end(self, step: str, summary: str) -> None:
+        """Print the line of a step that ended."""
+        self._bar.update(self._task, visible=False)
+        took = "unchanged" if self._current else text_from_s(time.monotonic() - self._started)
+        line = f"[green]✓[/green] [bold]{step:<8}[/bold] {escape(printable(summary))} [dim]({took})[/dim]"
+        self._console.print(line, highlight=False)

@@ -1,0 +1,1 @@
+"""Training: the teacher, its cached answers, the loss, and the trainer."""

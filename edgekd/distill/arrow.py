@@ -1,0 +1,54 @@
+"""The little we need of Arrow itself, beneath `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+
+def stream_bytes(table: Any) -> bytes:
+    """`table` in Arrow's stream format."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def value_bytes(column: Any) -> Iterator[bytes]:
+    """The lengths and values of `column`, piece by piece: equal for equal content, however Arrow holds it."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    while pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        yield b"list:" + list_lengths(array).tobytes()
+        array = array.flatten()
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        yield b"text:" + pc.binary_length(array).to_numpy(zero_copy_only=False).astype(np.int64).tobytes()
+        yield "".join(array.to_pylist()).encode()
+    else:
+        values = array.to_numpy(zero_copy_only=False)
+        yield f"{values.dtype.str}:".encode() + values.tobytes()
+
+
+def table_of_logits(row_name: str, rows: NDArray[np.int64], logits_name: str, logits: NDArray[np.float32]) -> Any:
+    """A table of row numbers and their logits, each a list of fixed length."""
+    answers = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])
+    return pa.table({row_name: pa.array(rows), logits_name: answers})
+
+
+def flat_values(column: Any) -> NDArray[Any]:
+    """The numbers of a column of lists, one after the other."""
+    values: NDArray[Any] = column.combine_chunks().flatten().to_numpy()
+    return values
+
+
+def list_lengths(column: Any) -> NDArray[np.int64]:
+    """The length of each list of a column."""
+    lengths: NDArray[Any] = np.asarray(pc.list_value_length(column))
+    return lengths.astype(np.int64)

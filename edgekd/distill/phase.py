@@ -1,0 +1,197 @@
+"""One phase of a training: some epochs under one schedule, which can be killed at any moment and goes on exactly."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
+from edgekd.distill.settings import (
+    EpochRecord,
+    OnProgress,
+    Progress,
+    Stopped,
+    TrainingSettings,
+    best_of,
+    epochs_since_best,
+)
+from edgekd.distill.trainer import DistillationTrainer
+from edgekd.files import make_folder
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is trained in which order, and where this phase stands in the whole.
+
+    `first_epoch` and `first_step` count what came before; `all_epochs` and `all_steps` are the plan of all phases.
+    """
+
+    folder: Path
+    epochs: int
+    alpha: float
+    learning_rate: float
+    seed: int
+    first_epoch: int
+    first_step: int
+    all_epochs: int
+    all_steps: int
+
+    def checkpoint(self, record: EpochRecord) -> Path:
+        """The folder of the checkpoint made at the end of `record`'s epoch."""
+        return checkpoint_folder(self.folder, record.step - self.first_step)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Who learns what, and how: the part that all phases share."""
+
+    model: Any
+    train_set: datasets.Dataset
+    validation_set: datasets.Dataset
+    settings: TrainingSettings
+    pad_token_id: int | None
+    on_progress: OnProgress | None
+
+
+@dataclass
+class Clock:
+    """Time used against a limit. `used_s` counts earlier, killed calls too."""
+
+    limit_s: float | None
+    before_s: float = 0.0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def used_s(self) -> float:
+        """Seconds used so far."""
+        return self.before_s + time.monotonic() - self.started_s
+
+    @property
+    def over(self) -> bool:
+        """True when the limit is reached."""
+        return self.limit_s is not None and self.used_s >= self.limit_s
+
+
+def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRecord, ...], Stopped]:
+    """The records of the phase's epochs and why it ended. Its best weights lie in `phase.checkpoint(best)`.
+
+    Goes on from the newest whole checkpoint in `phase.folder`.
+    """
+    start = newest(make_folder(phase.folder))
+    if start is not None:
+        clock.before_s = max(clock.before_s, start.seconds)
+        if start.stopped is not None:
+            return start.history, start.stopped
+    recorder = _Recorder(course, phase, clock, () if start is None else start.history)
+    trainer = DistillationTrainer(
+        course.model,
+        _arguments(phase, course.settings),
+        train_dataset=course.train_set,
+        eval_dataset=course.validation_set,
+        temperature=course.settings.temperature,
+        alpha=phase.alpha,
+        pad_token_id=course.pad_token_id,
+        callbacks=[recorder],
+    )
+    recorder.trainer = trainer
+    trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
+    return recorder.history, recorder.stopped or "finished"
+
+
+def _arguments(phase: Phase, settings: TrainingSettings) -> TrainingArguments:
+    with_cuda = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(phase.folder),
+        num_train_epochs=phase.epochs,
+        per_device_train_batch_size=max(1, settings.batch_size // settings.accumulation),
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=phase.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type="cosine",
+        optim="adamw_torch_fused",
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,
+        seed=phase.seed,
+        data_seed=phase.seed,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        use_cpu=not with_cuda,
+        dataloader_pin_memory=with_cuda,
+    )
+    # Several GPUs in one process would mean DataParallel, whose gathering is neither exact nor fast.
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # noqa: SLF001
+    return arguments
+
+
+class _Recorder(TrainerCallback):
+    """Writes the history, ends the phase (patience, time), and seals the checkpoints."""
+
+    def __init__(self, course: Course, phase: Phase, clock: Clock, history: tuple[EpochRecord, ...]) -> None:
+        self.trainer: DistillationTrainer | None = None
+        self.history = history
+        self.stopped: Stopped | None = None
+        self._course, self._phase, self._clock = course, phase, clock
+        self._train_loss = self._learning_rate = float("nan")
+
+    @override
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self._clock.over:
+            self.stopped = "budget"
+            control.should_training_stop = True
+        if self._course.on_progress is not None and self.trainer is not None:
+            phase = self._phase
+            self._course.on_progress(
+                Progress(
+                    epoch=phase.first_epoch + len(self.history) + 1,
+                    epochs=phase.all_epochs,
+                    step=phase.first_step + state.global_step,
+                    steps=phase.all_steps,
+                    loss=self.trainer.step_loss,
+                    accuracy=self.history[-1].validation_accuracy if self.history else None,
+                )
+            )
+
+    @override
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self._train_loss, self._learning_rate = logs["loss"], logs["learning_rate"]
+
+    @override
+    def on_evaluate(
+        self, args: Any, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
+    ) -> None:
+        record = EpochRecord(
+            epoch=self._phase.first_epoch + len(self.history) + 1,
+            step=self._phase.first_step + state.global_step,
+            train_loss=self._train_loss,
+            validation_loss=metrics["eval_loss"],
+            validation_accuracy=metrics["eval_accuracy"],
+            alpha=self._phase.alpha,
+            learning_rate=self._learning_rate,
+        )
+        self.history = (*self.history, record)
+        if self.stopped is None and len(self.history) == self._phase.epochs:
+            self.stopped = "finished"
+        if self.stopped is None and epochs_since_best(self.history) >= self._course.settings.patience:
+            self.stopped = "early"
+            control.should_training_stop = True
+
+    @override
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        folder = checkpoint_folder(self._phase.folder, state.global_step)
+        seal(Checkpoint(folder, self.history, self.stopped, self._clock.used_s))
+        keep_only(self._phase.folder, [folder, self._phase.checkpoint(best_of(self.history))])

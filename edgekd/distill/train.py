@@ -1,0 +1,224 @@
+"""Training from the first step to the best weights, for teacher and student alike."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch import nn
+
+from edgekd.distill.checkpoints import WEIGHTS, load_weights
+from edgekd.distill.collate import LABELS, TEACHER_LOGITS
+from edgekd.distill.fingerprint import dataset_hash, weights_hash
+from edgekd.distill.phase import Clock, Course, Phase, run_phase
+from edgekd.distill.quiet import silent_libraries
+from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
+from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.files import content_hash, make_folder
+
+FORMAT = 1
+# The last epoch polishes what is learned: at the full rate it would undo part of it.
+FINAL_LEARNING_RATE_SHARE = 0.1
+
+
+def train(
+    model: Any,
+    train_set: datasets.Dataset,
+    validation_set: datasets.Dataset,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    pad_token_id: int | None = None,
+    on_progress: OnProgress | None = None,
+    save: Callable[[TrainingResult], None] | None = None,
+) -> TrainingResult:
+    """What the training did; `model` then holds the weights of the best epoch and is in evaluation mode.
+
+    Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
+    the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
+    They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
+
+    Errors: InputError for data that does not fit the settings; DataError for empty parts or labels outside the model's;
+    TrainingError when the loss is no number or memory runs out; StorageError when a checkpoint cannot be written.
+    """
+    _check(model, train_set, validation_set, settings)
+    examples = _drawn(train_set, settings)
+    checkpoints = make_folder(folder / "checkpoints")
+    home = checkpoints / _training_key(model, examples, validation_set, settings)[:32]
+    device = next(model.parameters()).device
+    with ExitStack() as around:
+        around.enter_context(silent_libraries())
+        around.enter_context(_deterministic())
+        around.enter_context(_frozen_embeddings(model, settings.freeze_embeddings))
+        around.enter_context(_kept_config(model))
+        try:
+            course = Course(model, examples, validation_set, settings, pad_token_id, on_progress)
+            result = _taken(course, home)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(f"training: out of memory ({error}); lower batch_size") from None
+    model.to(device).eval()
+    if save is not None:
+        save(result)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def _taken(course: Course, home: Path) -> TrainingResult:
+    settings, clock = course.settings, Clock(course.settings.max_seconds)
+    per_epoch = _steps_per_epoch(len(course.train_set), settings)
+    with_final = settings.final_ce_epoch and settings.alpha > 0
+    all_epochs = settings.epochs + int(with_final)
+    main = Phase(
+        folder=home / "main",
+        epochs=settings.epochs,
+        alpha=settings.alpha,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        first_epoch=0,
+        first_step=0,
+        all_epochs=all_epochs,
+        all_steps=all_epochs * per_epoch,
+    )
+
+    history, stopped = run_phase(course, main, clock)
+    best = best_of(history)
+    load_weights(course.model, main.checkpoint(best) / WEIGHTS)
+    if with_final and stopped != "budget":
+        last = replace(
+            main,
+            folder=home / "final",
+            epochs=1,
+            alpha=0.0,
+            learning_rate=settings.learning_rate * FINAL_LEARNING_RATE_SHARE,
+            seed=settings.seed + 1,
+            first_epoch=len(history),
+            first_step=history[-1].step,
+            all_epochs=len(history) + 1,
+            all_steps=history[-1].step + per_epoch,
+        )
+        final, final_stopped = run_phase(course, last, clock)
+        history += final
+        best = best_of(history)
+        load_weights(course.model, (last if best.epoch > last.first_epoch else main).checkpoint(best) / WEIGHTS)
+        stopped = "budget" if final_stopped == "budget" else stopped
+    return TrainingResult(history, best.epoch, stopped, clock.used_s)
+
+
+def _check(
+    model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
+) -> None:
+    classes = getattr(getattr(model, "config", None), "num_labels", None)
+    for name, part in (("training", train_set), ("validation", validation_set)):
+        if len(part) == 0:
+            raise DataError(f"training: the {name} part has no rows, expected at least one")
+        labels = np.asarray(part.with_format("numpy")[LABELS][:])
+        if labels.min() < 0 or (classes is not None and labels.max() >= classes):
+            raise DataError(
+                f"training: found labels {labels.min()} to {labels.max()} in the {name} part, "
+                f"expected 0 to {'…' if classes is None else classes - 1}, as many as the model has"
+            )
+    if settings.alpha > 0 and TEACHER_LOGITS not in train_set.column_names:
+        raise InputError(
+            f"training: alpha is {settings.alpha} and the training part has no column {TEACHER_LOGITS!r}; "
+            "add it with cached_logits, or set alpha to 0"
+        )
+    if settings.batch_size % settings.accumulation:
+        raise InputError(
+            f"training: found batch_size {settings.batch_size} and accumulation {settings.accumulation}, "
+            "expected a batch size that it divides"
+        )
+
+
+def _drawn(train_set: datasets.Dataset, settings: TrainingSettings) -> datasets.Dataset:
+    most = settings.max_examples
+    if most is None or len(train_set) <= most:
+        return train_set
+    return train_set.select(np.sort(np.random.default_rng(settings.seed).permutation(len(train_set))[:most]))
+
+
+def _steps_per_epoch(examples: int, settings: TrainingSettings) -> int:
+    parts = math.ceil(examples / (settings.batch_size // settings.accumulation))
+    return math.ceil(parts / settings.accumulation)
+
+
+def _training_key(
+    model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
+) -> str:
+    # The time limit is no part of it: a training that ran out of time goes on when it is given more.
+    return content_hash(
+        {
+            "format": FORMAT,
+            "settings": asdict(replace(settings, max_seconds=None)),
+            "weights": weights_hash(model),
+            "train": dataset_hash(train_set),
+            "validation": dataset_hash(validation_set),
+        }
+    )
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Inside: deterministic kernels wherever torch has them. After: torch as it was."""
+    strict, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    memory: Any = torch.utils.deterministic
+    fill, benchmark = memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory finds bugs in kernels and costs time; it changes no result of a correct one.
+    memory.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*determinis.*")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        memory.fill_uninitialized_memory = fill
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def _frozen_embeddings(model: Any, wanted: bool) -> Iterator[None]:
+    """Inside, when `wanted`: the embedding tables get no gradient. They are saved with the rest all the same."""
+    tables = _embedding_tables(model) if wanted else []
+    if wanted and not tables:
+        raise InputError("training: freeze_embeddings is set and the model has no embedding table; remove the setting")
+    frozen = [weight for table in tables for weight in table.parameters() if weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
+
+
+def _embedding_tables(model: Any) -> list[nn.Embedding]:
+    holder = getattr(getattr(model, "base_model", model), "embeddings", None)
+    if not isinstance(holder, nn.Module):
+        holder = model.get_input_embeddings()
+    return [part for part in holder.modules() if isinstance(part, nn.Embedding)]
+
+
+@contextmanager
+def _kept_config(model: Any) -> Iterator[None]:
+    """Inside: transformers' Trainer may write `use_cache` into the model's config. After: the config as it was."""
+    config = getattr(model, "config", None)
+    before = None if config is None else dict(vars(config))
+    try:
+        yield
+    finally:
+        if config is not None and before is not None:
+            vars(config).clear()
+            vars(config).update(before)

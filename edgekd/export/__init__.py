@@ -1,0 +1,1 @@
+"""Exported models: ONNX, quantisation, and the proof that they still say the same."""

@@ -1,0 +1,202 @@
+"""The proof that an exported model still says the same: run on real inputs and compared with the trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgekd.errors import DataError, ExportError, InputError, MissingExtra, RecordError
+from edgekd.export.check import safe_model
+from edgekd.export.libraries import library
+from edgekd.export.manifest import ParityResult
+from edgekd.files import sha256_of_bytes
+from edgekd.recipe import Parity
+from edgekd.record import AccuracyRecord, Artifact, Runtime
+from edgekd.text import listing, printable
+from edgekd.units import text_from_share
+
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    raise MissingExtra(error.name or "numpy", "export") from None
+
+Array = np.ndarray[Any, Any]
+Batch = Mapping[str, Array]
+
+_PROVIDERS = ["CPUExecutionProvider"]
+_MEND_FP32 = "Export again; if it stays, report a bug"
+
+
+def check_parity(
+    reference_logits: Array, path: Path, batches: Iterable[Batch], limits: Parity, *, threads: int = 1
+) -> ParityResult:
+    """How the ONNX file at `path` differs from `reference_logits` on the first `limits.examples` rows of `batches`.
+
+    Rows are as in onnx_logits; edgekd.export.reference gives the reference for the same batches. Judged by require.
+
+    Errors: ExportError when either side gives NaN or infinity, or they do not have the same rows and classes.
+    """
+    wanted = min(limits.examples, len(reference_logits))
+    if wanted == 0:
+        raise ExportError(f"{path}: found no reference logits, expected at least one example to compare on")
+    reference = np.asarray(reference_logits[:wanted], dtype=np.float64)
+    if not np.isfinite(reference).all():
+        raise ExportError(f"{path}: the trained model itself gives NaN or infinity, so nothing can agree with it")
+    found = _first_rows(_Session(path, threads), batches, wanted).astype(np.float64)
+    if found.shape != reference.shape:
+        raise ExportError(f"{path}: gives logits of shape {found.shape}, the trained model {reference.shape}")
+    absolute = float(np.abs(found - reference).max())
+    return ParityResult(
+        absolute=absolute,
+        relative=absolute / (float(np.abs(reference).max()) or 1.0),
+        agreement=float((found.argmax(axis=-1) == reference.argmax(axis=-1)).mean()),
+        examples=wanted,
+    )
+
+
+def require(result: ParityResult, precision: str, limits: Parity, *, name: str = "the exported model") -> None:
+    """Nothing, when `result` is within `limits`. Errors: ExportError saying which limit is passed and what to do."""
+    if precision not in ("fp32", "int8"):
+        raise ExportError(f"{name}: there is no parity limit for the precision {precision!r}, expected fp32 or int8")
+    on = f"on {result.examples} examples"
+    if precision == "fp32" and result.absolute > limits.fp32_absolute:
+        raise ExportError(
+            f"{name}: a logit differs by {result.absolute:.3g} from the trained model {on}, the limit is"
+            f" parity.fp32_absolute = {limits.fp32_absolute:.3g}. {_MEND_FP32}"
+        )
+    least = limits.fp32_agreement if precision == "fp32" else limits.int8_agreement
+    mend = _MEND_FP32 if precision == "fp32" else "Train longer, take int8 out of precisions, or lower the limit"
+    if result.agreement < least:
+        raise ExportError(
+            f"{name}: only {text_from_share(result.agreement)} of the answers are the trained model's {on},"
+            f" the limit is parity.{precision}_agreement = {text_from_share(least)}. {mend}"
+        )
+
+
+def onnx_logits(path: Path, batches: Iterable[Batch], threads: int = 1) -> Array:
+    """What the ONNX file at `path` answers to `batches` on this machine's processor, float32.
+
+    A batch maps each input's name to its array; names the model does not take are left alone.
+
+    Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks.
+    Errors: InputError or SecurityError for a bad file; ExportError when it cannot be run or gives NaN or infinity.
+    """
+    return _joined(list(_Session(path, threads).rows(batches)), path)
+
+
+def accuracy_record(
+    path: Path,
+    artifact: Artifact,
+    batches: Iterable[Batch],
+    labels: Sequence[int],
+    *,
+    dataset: str,
+    split: str,
+    dataset_sha256: str,
+    threads: int = 1,
+) -> AccuracyRecord:
+    """What the classifier in the ONNX file at `path` answers to `batches`, beside the right `labels`.
+
+    Errors: RecordError when the file is not `artifact`; DataError when labels and answers do not fit; else as
+    onnx_logits.
+    """
+    session = _Session(path, threads)
+    if session.sha256 != artifact.sha256:
+        found = f"{session.sha256[:12]}…"
+        raise RecordError(f"{path}: has SHA-256 {found}, expected {artifact.sha256[:12]}… of {artifact.name}")
+    logits = _joined(list(session.rows(batches)), path)
+    truth = [int(label) for label in labels]
+    if len(truth) != len(logits):
+        raise DataError(f"{dataset} {split}: found {len(truth)} labels for {len(logits)} examples, expected as many")
+    strange = next((label for label in truth if not 0 <= label < logits.shape[1]), None)
+    if strange is not None:
+        raise DataError(f"{dataset} {split}: found the label {strange}, the model knows 0 to {logits.shape[1] - 1}")
+    return AccuracyRecord(
+        artifact=artifact,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset=dataset,
+        split=split,
+        dataset_sha256=dataset_sha256,
+        runtime=Runtime(name="onnxruntime", version=session.version, providers=session.providers, threads=threads),
+        predictions=[int(answer) for answer in logits.argmax(axis=-1)],
+        labels=truth,
+    )
+
+
+class _Session:
+    """An ONNX file, checked and loaded by onnxruntime."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        onnxruntime = library("onnxruntime")
+        state = library("onnxruntime.capi.onnxruntime_pybind11_state")
+        self._failures: tuple[type[Exception], ...] = (
+            state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+            state.RuntimeException, state.EPFail, state.NoSuchFile, RuntimeError, ValueError,
+        )  # fmt: skip
+        data, external = safe_model(path)
+        self.path = path
+        self.sha256 = sha256_of_bytes(data)
+        self.version = str(onnxruntime.__version__)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path) if external else data, options, _PROVIDERS)
+        except self._failures as error:
+            raise ExportError(f"{path}: onnxruntime {self.version} cannot load it ({_reason(error)})") from error
+        self.providers: list[str] = list(self._session.get_providers())
+        self.inputs: list[str] = [value.name for value in self._session.get_inputs()]
+
+    def rows(self, batches: Iterable[Batch]) -> Iterator[Array]:
+        """The logits of each batch, without padding. Errors: ExportError."""
+        for batch in batches:
+            missing = [name for name in self.inputs if name not in batch]
+            if missing:
+                raise ExportError(f"{self.path}: needs the input {missing[0]!r}, found {listing(batch)}")
+            try:
+                logits = self._session.run(["logits"], {name: batch[name] for name in self.inputs})[0]
+            except self._failures as error:
+                raise ExportError(f"{self.path}: onnxruntime cannot run it ({_reason(error)})") from error
+            rows = real_rows(logits, batch)
+            if not np.isfinite(rows).all():
+                raise ExportError(f"{self.path}: gives NaN or infinity, expected numbers. Look at its weights")
+            yield rows
+
+
+def real_rows(logits: Array, batch: Batch) -> Array:
+    """The rows of `logits` that answer something real: all of a classifier's, those of real tokens otherwise.
+
+    Shapes: logits (examples, classes) or (examples, sequence, vocabulary).
+    Errors: ExportError for other shapes, or tokens without an attention_mask.
+    """
+    if logits.ndim == 2:
+        return logits
+    if logits.ndim != 3 or "attention_mask" not in batch:
+        raise ExportError(f"found logits of {logits.ndim} dimensions, expected 2, or 3 with an attention_mask")
+    rows: Array = logits[np.asarray(batch["attention_mask"]) == 1]
+    return rows
+
+
+def _first_rows(session: _Session, batches: Iterable[Batch], wanted: int) -> Array:
+    rows: list[Array] = []
+    for part in session.rows(batches):
+        rows.append(part)
+        if sum(map(len, rows)) >= wanted:
+            break
+    found = _joined(rows, session.path)
+    if len(found) < wanted:
+        raise ExportError(f"{session.path}: the batches hold {len(found)} examples, the reference {wanted}")
+    return found[:wanted]
+
+
+def _joined(rows: list[Array], path: Path) -> Array:
+    if not rows:
+        raise InputError(f"{path}: was given no batch, expected at least one example")
+    return np.concatenate(rows)
+
+
+def _reason(error: Exception) -> str:
+    return printable(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), 300)

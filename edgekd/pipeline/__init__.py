@@ -1,0 +1,1 @@
+"""The steps in order: teacher, size, distill, export, bench, gate, report. Every arrow between them is a file."""

@@ -1,0 +1,155 @@
+"""What every step of a run needs: the recipe, the folder, and somebody to tell how it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from edgekd import __version__
+from edgekd.device import DeviceProfile, load_profile
+from edgekd.files import content_hash, sha256_of_file
+from edgekd.pipeline.ledger import Ledger
+from edgekd.recipe import Data, HostChoice, Recipe
+
+if TYPE_CHECKING:
+    from edgekd.data.examples import Splits
+    from edgekd.hosts.base import Host
+
+TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher", "student", "artifacts", "records"
+CALIBRATION, CACHE, WORK = "calibration", "cache", "work"
+STUDENTS_JSON, SIZING_JSON = "students.json", "sizing.json"
+TEACHER_JSON, STUDENT_JSON, DATA_JSON = "teacher.json", "student.json", "data.json"
+VERDICT_JSON, JUNIT_XML, SUMMARY_MD, REPORT_HTML = "verdict.json", "junit.xml", "summary.md", "report.html"
+RECIPE_JSON = "recipe.json"
+
+MAX_HASHED_BYTES = 256 * 2**20
+
+
+class Progress(Protocol):
+    """Somebody to tell how it goes; the terminal's display, or nobody."""
+
+    def begin(self, step: str, *, current: bool) -> None:
+        """`step` begins; `current` when its files are up to date and nothing is left to do."""
+        ...
+
+    def update(self, text: str, share: float | None = None) -> None:
+        """What the step is doing, and the share of it that is done when that is known."""
+        ...
+
+    def end(self, step: str, summary: str) -> None:
+        """`step` ended."""
+        ...
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def begin(self, step: str, *, current: bool) -> None:
+        """Nothing."""
+
+    def update(self, text: str, share: float | None = None) -> None:
+        """Nothing."""
+
+    def end(self, step: str, summary: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step left: the files it answers for (folders with all inside), and one line for the user."""
+
+    paths: tuple[Path, ...]
+    summary: str
+
+
+@dataclass
+class Context:
+    """One run: `base` is the folder that relative paths in the recipe start from, `root` the run folder."""
+
+    recipe: Recipe
+    root: Path
+    base: Path
+    progress: Progress = field(default_factory=Silent)
+
+    @cached_property
+    def profile(self) -> DeviceProfile:
+        """The profile of the device that the recipe names."""
+        return load_profile(self.recipe.device)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data set, read once."""
+        from edgekd.data.sources import load_splits
+
+        self.progress.update("reading the data")
+        kind: Literal["image", "text"] = "image" if self.recipe.task == "image-classification" else "text"
+        return load_splits(self.recipe.data, base=self.base, kind=kind)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger of the run folder."""
+        return Ledger(self.root)
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder."""
+        return self.root.joinpath(*parts)
+
+    def left_by(self, step: str) -> dict[str, str]:
+        """The files that `step` left, with their hashes; empty when it has not run."""
+        entry = self.ledger.entry(step)
+        return entry.files if entry is not None else {}
+
+    def open_host(self) -> Host:
+        """The host that the recipe names, open."""
+        return open_choice(self.recipe.host, self.base)
+
+
+def open_choice(choice: HostChoice, base: Path) -> Host:
+    """The host of `choice`; relative paths start from `base`. Errors: InputError, HostError, SecurityError."""
+    from edgekd.hosts.open import open_host
+
+    def located(name: str | None) -> Path | None:
+        return (base / Path(name).expanduser()) if name else None
+
+    return open_host(choice.url, key=located(choice.key), known_hosts=located(choice.known_hosts), python=choice.python)
+
+
+def inputs_hash(*parts: Any) -> str:
+    """A hash of everything that a step's result depends on, the version of edgekd included."""
+    return content_hash([__version__, list(parts)])
+
+
+def file_facts(path: Path) -> list[Any]:
+    """What identifies the file at `path`: its name and content, or for a huge one its size and time."""
+    facts = path.stat()
+    if facts.st_size > MAX_HASHED_BYTES:
+        return [path.name, facts.st_size, facts.st_mtime_ns]
+    return [path.name, sha256_of_file(path)]
+
+
+def data_facts(data: Data, base: Path) -> Any:
+    """What identifies the user's data: the settings, and the content of the local files they name."""
+    source = base / Path(data.source).expanduser()
+    settings = data.model_dump(mode="json", exclude={"otherwise"})
+    if ":" not in data.source and not source.exists() and data.otherwise is not None:
+        return data_facts(data.otherwise, base)
+    if source.is_file():
+        files = [source]
+    elif source.is_dir():
+        named = [source / name for name in (data.train, data.validation, data.test) if name]
+        files = [path for path in named if path.is_file()]
+        files = files or sorted(path for path in source.iterdir() if path.is_file())
+        files += [path for path in sorted(source.glob("*labels-idx1*")) if path not in files]
+    else:
+        files = []
+    return [settings, [file_facts(path) for path in files]]
+
+
+def model_facts(name: str, base: Path) -> Any:
+    """What identifies the model `name`: for a local folder the content of its files, else the name."""
+    folder = base / Path(name).expanduser()
+    if not folder.is_dir():
+        return name
+    return [file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()]

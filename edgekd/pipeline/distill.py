@@ -1,0 +1,103 @@
+"""The step distill: the chosen student, started from the teacher's weights, trained from the teacher's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.errors import InputError
+from edgekd.files import read_json, write_json
+from edgekd.pipeline.context import CACHE, STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
+from edgekd.pipeline.saved import publish, read_preprocessing, save_model, trained
+from edgekd.pipeline.teacher import training_progress
+from edgekd.sizing.files import read_students
+from edgekd.student import StudentSpec
+from edgekd.units import text_from_count, text_from_share
+
+if TYPE_CHECKING:
+    from edgekd.distill.settings import TrainingResult
+
+
+def chosen_student(context: Context) -> StudentSpec:
+    """The student that the step size chose. Errors: InputError when none fits."""
+    spec = read_students(context.path(STUDENTS_JSON)).chosen_student
+    if spec is None:
+        raise InputError(
+            f"{context.path(STUDENTS_JSON)}: no student fits the SLA; see sizing.json. Change space or sla"
+        )
+    return spec
+
+
+def inputs(context: Context) -> Any:
+    """The chosen student, the teacher, the settings; not the measured numbers behind the choice."""
+    recipe = context.recipe
+    settings = recipe.distill.model_dump(mode="json")
+    teacher = {name: digest for name, digest in context.left_by("teacher").items() if name.startswith(f"{TEACHER}/")}
+    return [chosen_student(context).to_dict(), teacher, settings, recipe.budget.training]
+
+
+def work(context: Context, scratch: Path) -> Done:
+    """Write cache/, student/ and student.json."""
+    table = trained(scratch, lambda folder, hand_over: _train(context, scratch, folder, hand_over))
+    publish(scratch, context.path(STUDENT))
+    write_json(context.path(STUDENT_JSON), table)
+    shown, known = (text_from_share(table[f"{who}validation_accuracy"], 2) for who in ("", "teacher_"))
+    return Done(
+        (context.path(STUDENT), context.path(STUDENT_JSON)),
+        f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
+        f"{shown} right on the validation part (teacher {known})",
+    )
+
+
+def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
+    from edgekd.data.encode import encode, encoding_key, load_tokenizer
+    from edgekd.distill.cache import cached_logits
+    from edgekd.distill.evaluate import predict_logits
+    from edgekd.distill.settings import student_settings
+    from edgekd.distill.train import train
+    from edgekd.students.build import build
+    from edgekd.students.initialise import initialise
+    from edgekd.students.source import load_classifier
+
+    recipe, splits = context.recipe, context.splits
+    place = context.path(TEACHER)
+    preprocessing = read_preprocessing(place)
+    tokenizer = load_tokenizer(place) if splits.kind == "text" else None
+    pad = getattr(tokenizer, "pad_token_id", None)
+    teacher = load_classifier(str(place), splits.label_names, seed=0).model
+    context.progress.update("encoding the data")
+    train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
+    train_set = cached_logits(
+        teacher, train_set, context.path(CACHE), key=encoding_key(splits.train, preprocessing), batch_size=64,
+        pad_token_id=pad,
+        on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
+    )  # fmt: skip
+    answers = predict_logits(teacher, validation, 64, pad).argmax(axis=-1)
+    student = build(chosen_student(context), teacher.config, seed=recipe.distill.seed)
+    start = initialise(student, teacher)
+    del teacher
+
+    def finish(result: TrainingResult) -> None:
+        found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
+        table = result.to_dict() | _facts(context, student, found, answers)
+        save_model(student, tokenizer, preprocessing, folder)
+        hand_over(table | {"initialisation": start.to_dict()})
+
+    train(
+        student, train_set, validation, student_settings(recipe.distill, recipe.budget), scratch, pad_token_id=pad,
+        on_progress=training_progress(context, "distilling"), save=finish,
+    )  # fmt: skip
+
+
+def _facts(context: Context, student: Any, found: Any, teacher_answers: Any) -> dict[str, Any]:
+    labels = context.splits.validation.labels
+    teacher = read_json(context.path(TEACHER_JSON))
+    return {
+        "schema_version": "1.0",
+        "spec": chosen_student(context).to_dict(),
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+        "validation_accuracy": float((found == labels).mean()),
+        "teacher_validation_accuracy": teacher["validation_accuracy"],
+        "agreement": float((found == teacher_answers).mean()),
+    }

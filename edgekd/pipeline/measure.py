@@ -1,0 +1,155 @@
+"""The step bench and the verb bench: raw latencies of exported models, from the host to record files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.plan import BenchPlan
+from edgekd.bench.session import measure
+from edgekd.errors import InputError, UnitError
+from edgekd.export.manifest import artifact, verify
+from edgekd.files import make_folder, read_json
+from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, open_choice
+from edgekd.recipe import HostChoice
+from edgekd.record import Artifact, LatencyRecord, write_record
+from edgekd.units import duration_s_from_text
+
+LONGEST_FACTOR = 30  # a process may take this many times its least duration to reach its least number of samples
+
+
+def bench_plan(context: Context, vocabulary: int) -> BenchPlan:
+    """The recipe's protocol. Token ids are drawn below `vocabulary`, as real text would be spread over the table."""
+    bench = context.recipe.bench
+    return BenchPlan(
+        threads=bench.threads,
+        processes=bench.processes,
+        warmup_s=bench.warmup,
+        min_duration_s=bench.duration,
+        min_samples=bench.samples,
+        max_duration_s=max(bench.duration * LONGEST_FACTOR, 60.0),
+        dims={"batch": bench.batch, "sequence": context.recipe.sequence},
+        id_limit=max(vocabulary, 2),
+    )
+
+
+def vocabulary_of(context: Context) -> int:
+    """Token ids of the teacher; 0 for images."""
+    return int(read_json(context.path(TEACHER_JSON))["spec"]["vocabulary"])
+
+
+def inputs(context: Context) -> Any:
+    """The artifacts, the protocol, the host and the device."""
+    recipe = context.recipe
+    files = {name: digest for name, digest in context.left_by("export").items() if name.startswith(f"{ARTIFACTS}/")}
+    return [
+        files,
+        recipe.bench.model_dump(mode="json"),
+        recipe.sequence,
+        recipe.host.model_dump(mode="json"),
+        recipe.device,
+    ]
+
+
+def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form
+    """Measure every artifact of the manifest, the teacher's too, in turns: records/latency-*.json."""
+    folder = make_folder(context.path(RECORDS))
+    for old in folder.glob("latency-*.json"):
+        old.unlink()
+    manifest = verify(context.path(ARTIFACTS))
+    models = [(context.path(ARTIFACTS, entry.file), artifact(entry)) for entry in manifest.entries]
+
+    def show(done: int, total: int, measured: Artifact) -> None:
+        context.progress.update(f"measuring {measured.name}, process {done} of {total}", done / total)
+
+    context.progress.update("reaching the host")
+    with context.open_host() as host:
+        found = measure(
+            host, models, bench_plan(context, vocabulary_of(context)), device=context.recipe.device, on_progress=show
+        )
+    paths = []
+    for record in found:
+        path = folder / f"latency-{record.artifact.name}.json"
+        write_record(record, path)
+        paths.append(path)
+    samples = sum(len(record.samples_ns) for record in found)
+    name = found[0].host.name
+    return Done(tuple(paths), f"{samples} samples of {len(found)} artifacts on {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """What `edgekd bench MODEL.onnx` was asked for; durations as text with their unit."""
+
+    model: Path
+    url: str
+    key: Path | None
+    known_hosts: Path | None
+    python: str | None
+    out: Path | None
+    shapes: tuple[str, ...]
+    batch: int
+    sequence: int
+    inputs: Path | None
+    id_limit: int
+    threads: int
+    processes: int
+    warmup: str
+    duration: str
+    samples: int
+
+
+def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
+    """Measure any ONNX file on a host and store the record. Errors: InputError, HostError, MeasureError."""
+    named = artifact_from_file(request.model)
+    duration_s = _duration("--duration", request.duration)
+    plan = BenchPlan(
+        threads=request.threads,
+        processes=request.processes,
+        warmup_s=_duration("--warmup", request.warmup),
+        min_duration_s=duration_s,
+        min_samples=request.samples,
+        max_duration_s=max(duration_s * LONGEST_FACTOR, 60.0),
+        dims={"batch": request.batch, "batch_size": request.batch, "sequence": request.sequence,
+              "sequence_length": request.sequence, "seq_len": request.sequence},
+        shapes=dict(_shape(text) for text in request.shapes),
+        id_limit=request.id_limit,
+        input_data=request.inputs,
+    )  # fmt: skip
+    target = _target(request.out, named.name)
+    choice = HostChoice(
+        url=request.url,
+        key=None if request.key is None else str(request.key),
+        python=request.python,
+        known_hosts=None if request.known_hosts is None else str(request.known_hosts),
+    )
+    with open_choice(choice, Path.cwd()) as host:
+        (record,) = measure(host, [(request.model, named)], plan)
+    write_record(record, target)
+    return target, record
+
+
+def _target(out: Path | None, name: str) -> Path:
+    """Where the record goes, checked before minutes are spent on measuring."""
+    file = f"{name.removesuffix('.onnx')}.json"
+    folder = Path("records") if out is None else out
+    target = folder if folder.suffix == ".json" else folder / file
+    make_folder(target.parent)
+    return target
+
+
+def _duration(flag: str, text: str) -> float:
+    try:
+        return duration_s_from_text(text)
+    except UnitError as error:
+        raise InputError(f"{flag}: {error}") from None
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, sizes = text.partition("=")
+    parts = sizes.split("x")
+    if not equals or not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--shape {text}: expected INPUT=SIZExSIZE, such as input_ids=1x64")
+    return name, tuple(int(part) for part in parts)

@@ -1,0 +1,1 @@
+"""What a person reads: one HTML page and a terminal summary."""

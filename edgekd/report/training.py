@@ -1,0 +1,102 @@
+"""The plots of the two trainings: how teacher and student learned, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgekd.report.figures import Figure, axis, figure, note
+from edgekd.report.run import Epoch, StudentFile, TeacherFile
+from edgekd.units import text_from_share
+
+_COLOURS = {"teacher": "@teacher", "student": "@accent"}
+
+
+def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:
+    """The accuracy on the validation part by epoch; the teacher's final one as a horizontal line."""
+    traces = []
+    for name, told in _told(teacher, student):
+        traces += [_line(name, told.history, "validation_accuracy", f"{name}"), _best(name, told)]
+    shapes, notes = _polish(student, 0.12)
+    if teacher is not None:
+        final = teacher.validation_accuracy
+        shapes.append({
+            "type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": final, "y1": final,
+            "line": {"color": "@teacher", "width": 1.2, "dash": "dash"},
+        })  # fmt: skip
+        notes.append({
+            "x": 0, "xref": "paper", "y": final, "text": f"teacher {text_from_share(final, 2)}", "showarrow": False,
+            "xanchor": "left", "yanchor": "bottom", "font": {"size": 11, "color": "@muted"},
+        })  # fmt: skip
+    shown = [trace for trace in traces if trace["x"]]
+    return figure(
+        shown, height=340, xaxis=_epochs(), yaxis=axis("right answers, validation part", tickformat=".0%"),
+        shapes=shapes, annotations=notes,
+    )  # fmt: skip
+
+
+def loss_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:
+    """The losses by epoch: what was minimised, and the cross entropy on the validation part."""
+    traces = []
+    for name, told in _told(teacher, student):
+        traces.append(_line(name, told.history, "train_loss", f"{name}, training", dash="dot"))
+        traces.append(_line(name, told.history, "validation_loss", f"{name}, validation"))
+    shapes, notes = _polish(student, 0.98)
+    positive = all(value > 0 for trace in traces for value in trace["y"])
+    return figure(
+        [trace for trace in traces if trace["x"]], height=340, xaxis=_epochs(),
+        yaxis=axis("loss", type="log" if positive else "linear", dtick="D2" if positive else None, tickformat="~r"),
+        shapes=shapes, annotations=notes,
+    )  # fmt: skip
+
+
+def _told(teacher: TeacherFile | None, student: StudentFile | None) -> list[tuple[str, TeacherFile | StudentFile]]:
+    pairs = (("teacher", teacher), ("student", student))
+    return [(name, told) for name, told in pairs if told is not None and told.history]
+
+
+def _epochs() -> dict[str, Any]:
+    return axis("epoch", tickformat="d", rangemode="tozero")
+
+
+def _line(name: str, history: Sequence[Epoch], key: str, label: str, dash: str = "solid") -> dict[str, Any]:
+    known = [(epoch.epoch, getattr(epoch, key)) for epoch in history if getattr(epoch, key) is not None]
+    shown = "%{y:.2%}" if key == "validation_accuracy" else "%{y:.4g}"
+    return {
+        "type": "scatter", "mode": "lines+markers" if len(known) < 4 else "lines", "name": label,
+        "x": [epoch for epoch, _ in known], "y": [value for _, value in known],
+        "line": {"color": _COLOURS[name], "width": 2, "dash": dash},
+        "hovertemplate": f"{label}, epoch %{{x}}: {shown}<extra></extra>",
+    }  # fmt: skip
+
+
+def _best(name: str, told: TeacherFile | StudentFile) -> dict[str, Any]:
+    kept = [epoch for epoch in told.history if epoch.epoch == told.best_epoch and epoch.validation_accuracy is not None]
+    return {
+        "type": "scatter", "mode": "markers", "name": f"{name}, kept", "showlegend": False,
+        "x": [epoch.epoch for epoch in kept], "y": [epoch.validation_accuracy for epoch in kept],
+        "marker": {"size": 10, "color": _COLOURS[name], "line": {"width": 2, "color": "@paper"}},
+        "hovertemplate": f"{name}: the weights of epoch %{{x}} were kept, %{{y:.2%}} right<extra></extra>",
+    }  # fmt: skip
+
+
+def labels_alone_from(student: StudentFile | None) -> int | None:
+    """The epoch from which the student learned from labels alone, when the teacher had a part before."""
+    before = None
+    for epoch in student.history if student else []:
+        if before and epoch.alpha == 0:
+            return epoch.epoch
+        before = epoch.alpha
+    return None
+
+
+def _polish(student: StudentFile | None, height: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    epoch = labels_alone_from(student)
+    if epoch is None:
+        return [], []
+    x = epoch - 0.5
+    shape = {
+        "type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
+        "line": {"color": "@muted", "width": 1, "dash": "dot"},
+    }  # fmt: skip
+    return [shape], [note("alpha 0", x=x, y=height, colour="@muted", to_left=True, log_x=False)]

@@ -1,0 +1,46 @@
+from typing import Any
+
+from edgekd.distill.settings import (
+    EpochRecord,
+    TrainingResult,
+    best_of,
+    epochs_since_best,
+    student_settings,
+    teacher_settings,
+)
+from edgekd.recipe import Budget, Distill, FineTune
+
+
+def record(epoch: int, accuracy: float, loss: float) -> Any:
+    return EpochRecord(epoch, 10 * epoch, 1.0, loss, accuracy, 0.9, 1e-3)
+
+
+def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first() -> None:
+    history = (record(1, 0.8, 0.5), record(2, 0.9, 0.6), record(3, 0.9, 0.4), record(4, 0.9, 0.4), record(5, 0.7, 0.1))
+    assert best_of(history).epoch == 3
+    assert epochs_since_best(history) == 2
+
+
+def test_student_settings_say_what_the_recipe_says() -> None:
+    distill = Distill(temperature=2, alpha=0.5, epochs=7, warmup=0.1, freeze_embeddings=True, seed=3)
+    settings = student_settings(distill, Budget(training="60 s"))
+    for name in type(distill).model_fields:
+        assert getattr(settings, name) == getattr(distill, name), name
+    assert settings.max_seconds == 60
+
+
+def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:
+    tune = FineTune(epochs=5, max_examples=100, seed=4)
+    settings = teacher_settings(tune, Budget(training="60 s"))
+    for name in type(tune).model_fields:
+        assert getattr(settings, name) == getattr(tune, name), name
+    assert settings.alpha == 0
+    assert not settings.final_ce_epoch
+    assert settings.max_seconds == 60
+
+
+def test_a_result_names_its_best_epoch_and_leaves_the_clock_out() -> None:
+    result = TrainingResult((record(1, 0.8, 0.5), record(2, 0.7, 0.5)), 1, "finished", 12.5)
+    assert result.best.validation_accuracy == 0.8
+    assert "seconds" not in result.to_dict()
+    assert result.to_dict()["history"][1]["epoch"] == 2

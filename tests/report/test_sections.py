@@ -1,0 +1,71 @@
+"""Choice, training, latency: complete, and with the later files missing."""
+
+from dataclasses import replace
+
+from page_reader import Page
+
+from edgekd.report.run import RunFolder
+from edgekd.report.sections import choice, latency, limits_of, training
+
+
+def test_the_choice_says_how_many_and_why(whole: RunFolder) -> None:
+    assert whole.students is not None
+    read = Page(choice(whole).text)
+    assert "Predicted and measured latency of 36 students" in read.said
+    assert "40 combinations considered" in read.said
+    assert whole.students.reason in read.said
+    assert set(read.figures) == {"pareto-data"}
+
+
+def test_every_measured_candidate_is_in_the_table(whole: RunFolder) -> None:
+    assert whole.sizing is not None
+    said = Page(choice(whole).text).said
+    assert all(name in said for name in whole.sizing.measurements)
+
+
+def test_a_prediction_alone_says_so(whole: RunFolder) -> None:
+    assert whole.sizing is not None
+    alone = replace(whole, sizing=whole.sizing.model_copy(update={"measurements": {}, "fits": {}}))
+    assert "nothing was measured" in Page(choice(alone).text).said
+
+
+def test_the_training_says_where_it_began_and_why_it_ended(whole: RunFolder) -> None:
+    read = Page(training(whole).text)
+    assert "started from the teacher's layers 1, 3, 6" in read.said
+    assert "ended early" in read.said
+    assert "From epoch 41 the student learned from labels alone" in read.said
+    assert set(read.figures) == {"accuracy-data", "loss-data"}
+
+
+def test_a_teacher_taken_as_it_is_has_no_curves(whole: RunFolder) -> None:
+    assert whole.teacher is not None
+    teacher = whole.teacher.model_copy(update={"history": [], "best_epoch": None, "stopped": None, "trained": False})
+    read = Page(training(replace(whole, teacher=teacher, student=None)).text)
+    assert "taken as it is" in read.said
+    assert read.figures == {}
+    assert "edgekd distill quickstart" in read.said
+
+
+def test_the_latency_names_its_samples_and_limits(whole: RunFolder) -> None:
+    read = Page(latency(whole).text)
+    assert "3000 inferences of 3 artifacts" in read.said
+    assert "All samples are drawn." in read.said
+    assert limits_of(whole) == [("p50", 0.5, 0.001), ("p95", 0.95, 0.002)]
+
+
+def test_limits_come_from_the_sizing_until_there_is_a_verdict(whole: RunFolder) -> None:
+    assert limits_of(replace(whole, verdict=None)) == limits_of(whole)
+    assert limits_of(replace(whole, verdict=None, sizing=None)) == []
+
+
+def test_many_samples_are_said_to_be_thinned(whole: RunFolder) -> None:
+    runs = [run.model_copy(update={"samples_ns": run.samples_ns * 20}) for run in whole.latency[0].runs]
+    many = replace(whole, latency=(whole.latency[0].model_copy(update={"runs": runs}),))
+    assert "of each stretch" in Page(latency(many).text).said
+
+
+def test_each_section_of_an_unfinished_run_names_its_command(sized_only: RunFolder) -> None:
+    assert "edgekd distill quickstart" in Page(training(sized_only).text).said
+    assert "edgekd run quickstart" in Page(latency(sized_only).text).said
+    assert "edgekd size quickstart" in Page(choice(replace(sized_only, students=None)).text).said
+    assert "edgekd teacher quickstart" in Page(training(replace(sized_only, teacher=None)).text).said

@@ -1,0 +1,46 @@
+"""The training curves."""
+
+import pytest
+from drawn import check
+
+from edgekd.report.run import RunFolder
+from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+
+
+def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:
+    assert whole.student is not None
+    figure = accuracy_figure(whole.teacher, whole.student)
+    check(figure)
+    by_name = {trace["name"]: trace for trace in figure["data"]}
+    assert len(by_name["student"]["x"]) == 41
+    assert by_name["student, kept"]["x"] == [whole.student.best_epoch]
+    assert "teacher" in by_name
+
+
+def test_the_teachers_accuracy_is_a_horizontal_line(whole: RunFolder) -> None:
+    assert whole.teacher is not None
+    shapes = accuracy_figure(whole.teacher, whole.student)["layout"]["shapes"]
+    assert [s["y0"] for s in shapes if s.get("xref") == "paper"] == [whole.teacher.validation_accuracy]
+
+
+def test_the_epoch_from_which_labels_alone_count_is_marked(whole: RunFolder) -> None:
+    assert labels_alone_from(whole.student) == 41
+    assert labels_alone_from(None) is None
+    layout = loss_figure(whole.teacher, whole.student)["layout"]
+    assert [shape["x0"] for shape in layout["shapes"]] == [40.5]
+    assert [note["text"] for note in layout["annotations"]] == ["alpha 0"]
+
+
+def test_plain_training_has_no_such_epoch(whole: RunFolder) -> None:
+    assert whole.student is not None
+    plain = [epoch.model_copy(update={"alpha": 0.0}) for epoch in whole.student.history]
+    assert labels_alone_from(whole.student.model_copy(update={"history": plain})) is None
+
+
+@pytest.mark.parametrize("loss", [0.0, None])
+def test_a_loss_of_zero_or_unknown_is_drawn(loss: float | None, whole: RunFolder) -> None:
+    assert whole.student is not None
+    first = whole.student.history[0].model_copy(update={"train_loss": loss})
+    figure = loss_figure(None, whole.student.model_copy(update={"history": [first]}))
+    check(figure)
+    assert figure["layout"]["yaxis"]["type"] == ("linear" if loss == 0 else "log")

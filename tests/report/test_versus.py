@@ -1,0 +1,42 @@
+"""The student beside its teacher."""
+
+from dataclasses import replace
+
+from page_reader import Page
+
+from edgekd.report.run import RunFolder
+from edgekd.report.versus import versus
+
+
+def test_values_and_ratios_stand_side_by_side(whole: RunFolder) -> None:
+    said = Page(versus(whole).text).said
+    for word in ("teacher fp32", "student int8", "668 k", "234 k", "35 %", "13 %", "98.33 %", "n = 360", "x faster"):
+        assert word in said
+    assert "-1.67 points" in said
+    assert "agree on 97.2 %" in said
+
+
+def test_the_selected_artifact_is_marked(whole: RunFolder) -> None:
+    marked = [a for tag, a in Page(versus(whole).text).elements if tag == "th" and "selected" in (a.get("class") or "")]
+    assert [attributes["title"] for attributes in marked] == ["student-int8"]
+
+
+def test_without_a_teacher_nothing_is_compared(whole: RunFolder) -> None:
+    alone = replace(
+        whole, latency=tuple(r for r in whole.latency if r.artifact.role == "student"),
+        accuracy=tuple(r for r in whole.accuracy if r.artifact.role == "student"), teacher=None, student=None,
+    )  # fmt: skip
+    said = Page(versus(alone).text).said
+    assert "faster" not in said
+    assert "points" not in said
+    assert "student int8" in said
+
+
+def test_accuracy_alone_leaves_latency_open(whole: RunFolder) -> None:
+    said = Page(versus(replace(whole, latency=(), verdict=None)).text).said
+    assert "98.33 %" in said
+    assert "p50 latency - - -" in said
+
+
+def test_nothing_measured_names_the_command(sized_only: RunFolder) -> None:
+    assert "edgekd run quickstart" in Page(versus(sized_only).text).said
