@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgekd.export.manifest import FILE_NAME as MANIFEST
 from edgekd.files import sha256_of_file
 from edgekd.pipeline.context import (
+    ARTIFACTS,
     RECIPE_JSON,
     RECORDS,
     REPORT_HTML,
@@ -20,7 +22,7 @@ from edgekd.pipeline.context import (
 )
 from edgekd.report.page import write_report
 
-SHOWN = (RECIPE_JSON, STUDENTS_JSON, SIZING_JSON, TEACHER_JSON, STUDENT_JSON, VERDICT_JSON)
+SHOWN = (f"{ARTIFACTS}/{MANIFEST}", RECIPE_JSON, STUDENTS_JSON, SIZING_JSON, TEACHER_JSON, STUDENT_JSON, VERDICT_JSON)
 
 
 def inputs(context: Context) -> Any:

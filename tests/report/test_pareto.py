@@ -57,7 +57,9 @@ def test_the_front_goes_up_and_holds_the_chosen(students: StudentsFile, sizing: 
 def test_the_hover_box_says_dimensions_work_memory_and_latency(students: StudentsFile, sizing: SizingFile) -> None:
     chosen = next(point for point in points_of(students, sizing) if point.row.id == students.chosen)
     said = hover_of(chosen)
-    for word in ("3 layers, hidden 80, 5 heads, ffn 320", "MACs", "memory", "predicted", "measured", "parameters"):
+    spec = chosen.row.student
+    dims = f"{spec.layers} layers, hidden {spec.hidden}, {spec.heads} heads, ffn {spec.ffn}"
+    for word in (dims, "MACs", "memory", "predicted", "measured", "parameters"):
         assert word in said
 
 
