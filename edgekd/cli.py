@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
+import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,8 +17,10 @@ import typer
 
 from edgekd import __version__
 from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EdgekdError
+from edgekd.files import write_error
 from edgekd.text import printable
 
+_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 Option, Argument = typer.Option, typer.Argument
 
 # Plain help: rich's help alone would take a third of the 0.3 s that a light command may start in.
@@ -44,16 +50,18 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             code = command(*args, **kwargs)
+            sys.stdout.flush()
         except EdgekdError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on where this one stopped", EXIT_INTERRUPTED)
         except BrokenPipeError:
-            sys.stderr.close()
+            _drop_output()  # the reader went away, as head does
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Exception:  # noqa: BLE001  the last net: a bug of ours, shown whole, with an exit code of its own
-            traceback.print_exc()
-            fail("this is a bug in edgekd; please report it with the lines above", EXIT_BUG)
+        except OSError as error:
+            _fail_storage(error)
+        except Exception:  # noqa: BLE001  the last net
+            _fail_bug()
         raise typer.Exit(code or 0)
 
     return run
@@ -64,6 +72,28 @@ def fail(message: str, code: int) -> NoReturn:
     line = " ".join(printable(message).split("\n"))
     print(f"edgekd: {line}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _drop_output() -> None:
+    """What is still unwritten goes nowhere, so that it does not fail once more when Python ends."""
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail_storage(error: OSError) -> NoReturn:
+    """A library could not write or read: the user's disk or folder, unless the error names neither."""
+    _drop_output()
+    named = isinstance(error.filename, str | bytes)
+    if not named and error.errno not in _STORAGE_ERRORS:
+        _fail_bug()
+    typed = write_error(Path(os.fsdecode(error.filename)) if named else Path("a file of this command"), error)
+    fail(str(typed), typed.exit_code)
+
+
+def _fail_bug() -> NoReturn:
+    """A bug of ours, shown whole, with an exit code of its own."""
+    traceback.print_exc()
+    fail("this is a bug in edgekd; please report it with the lines above", EXIT_BUG)
 
 
 def _version(wanted: bool) -> None:
@@ -143,7 +173,7 @@ def bench_command(
     out: Annotated[Path | None, Option("--out", help="The record file, or a folder for it.")] = None,
     shape: Annotated[
         list[str] | None, Option(metavar="INPUT=1x64", help="The shape of an input. May be repeated.")
-    ] = None,  # fmt: skip
+    ] = None,
     batch: Annotated[int, Option(min=1, help="The size of a dynamic batch axis.")] = 1,
     sequence: Annotated[int, Option(min=1, help="The size of a dynamic sequence axis.")] = 128,
     inputs: Annotated[Path | None, Option(help="Real inputs as .npz, one array per input.")] = None,
@@ -178,7 +208,7 @@ def gate_command(
     junit: Annotated[Path | None, Option(help="Write JUnit XML here.")] = None,
     github: Annotated[
         bool, Option("--github", help="Print workflow annotations, and append to the file in $GITHUB_STEP_SUMMARY.")
-    ] = False,  # fmt: skip
+    ] = False,
 ) -> int:
     """Judge records against an SLA: exit 0 for PASS, 1 for FAIL, 3 for INCONCLUSIVE."""
     from edgekd.pipeline.judge import gate_files

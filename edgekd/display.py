@@ -58,4 +58,5 @@ class LiveProgress:
         self._bar.update(self._task, visible=False)
         took = "unchanged" if self._current else text_from_s(time.monotonic() - self._started)
         line = f"[green]✓[/green] [bold]{step:<8}[/bold] {escape(printable(summary))} [dim]({took})[/dim]"
-        self._console.print(line, highlight=False)
+        # A log is not a terminal: a width that nobody has would cut its lines in the middle of a thought.
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
+from edgekd.errors import HostError, InputError
 from edgekd.files import content_hash, sha256_of_file
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, HostChoice, Recipe
+from edgekd.text import printable
 
 if TYPE_CHECKING:
     from edgekd.data.examples import Splits
@@ -24,6 +28,7 @@ TEACHER_JSON, STUDENT_JSON, DATA_JSON = "teacher.json", "student.json", "data.js
 VERDICT_JSON, JUNIT_XML, SUMMARY_MD, REPORT_HTML = "verdict.json", "junit.xml", "summary.md", "report.html"
 RECIPE_JSON = "recipe.json"
 
+MACHINES = {"arm64": "aarch64", "amd64": "x86_64", "x64": "x86_64"}
 MAX_HASHED_BYTES = 256 * 2**20
 
 
@@ -101,9 +106,25 @@ class Context:
         entry = self.ledger.entry(step)
         return entry.files if entry is not None else {}
 
-    def open_host(self) -> Host:
-        """The host that the recipe names, open."""
-        return open_choice(self.recipe.host, self.base)
+    @contextmanager
+    def open_host(self) -> Iterator[Host]:
+        """The host that the recipe names, open, and sure to have the processor of the device that the recipe names.
+
+        Errors: InputError when it has another, for its latencies would say nothing about the device; HostError.
+        """
+        with open_choice(self.recipe.host, self.base) as host:
+            done = host.run([host.python, "-c", "import platform; print(platform.machine())"], timeout_s=60)
+            if done.exit_status != 0:
+                said = printable(" ".join(done.stderr.split()), 200)
+                raise HostError(f"{host.name}: {host.python} does not run there ({said}). Name its Python: host.python")
+            machine = done.stdout.strip()
+            isa = MACHINES.get(machine.lower(), machine)
+            if isa != self.profile.isa:
+                raise InputError(
+                    f"host {self.recipe.host.url}: its processor is {printable(machine, 40)}, the device "
+                    f"{self.profile.name} is {self.profile.isa}. Set host.url to such a board, or choose another device"
+                )
+            yield host
 
 
 def open_choice(choice: HostChoice, base: Path) -> Host:

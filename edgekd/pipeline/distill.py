@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import CACHE, STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
-from edgekd.pipeline.saved import publish, read_preprocessing, save_model, trained
+from edgekd.pipeline.saved import publish, read_preprocessing, read_trained, save_model, trained
 from edgekd.pipeline.teacher import training_progress
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
@@ -58,14 +58,13 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     from edgekd.distill.train import train
     from edgekd.students.build import build
     from edgekd.students.initialise import initialise
-    from edgekd.students.source import load_classifier
 
     recipe, splits = context.recipe, context.splits
     place = context.path(TEACHER)
     preprocessing = read_preprocessing(place)
     tokenizer = load_tokenizer(place) if splits.kind == "text" else None
     pad = getattr(tokenizer, "pad_token_id", None)
-    teacher = load_classifier(str(place), splits.label_names, seed=0).model
+    teacher = read_trained(place, splits.label_names)
     context.progress.update("encoding the data")
     train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
     train_set = cached_logits(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from edgekd.export.manifest import Entry, Manifest, artifact, entry_from_file, write_manifest
 from edgekd.files import make_folder
 from edgekd.pipeline.context import ARTIFACTS, RECORDS, STUDENT, TEACHER, Context, Done
-from edgekd.pipeline.saved import read_preprocessing
+from edgekd.pipeline.saved import read_preprocessing, read_trained
 from edgekd.record import AccuracyRecord, write_record
 from edgekd.units import text_from_bytes, text_from_share
 
@@ -67,7 +67,6 @@ class _Prepared:
 
 def _prepared(context: Context, folder: Path) -> _Prepared:
     from edgekd.data.encode import encode, load_tokenizer, numpy_batches
-    from edgekd.students.source import load_classifier
 
     splits, batch = context.splits, context.recipe.bench.batch
     preprocessing = read_preprocessing(folder)
@@ -77,7 +76,7 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
     parity, test = encode(shown, preprocessing, tokenizer), encode(splits.test, preprocessing, tokenizer)
     # int8 activations are scaled over the whole batch, so accuracy is that of the batches the device will see.
     return _Prepared(
-        model=load_classifier(str(folder), splits.label_names, seed=0).model,
+        model=read_trained(folder, splits.label_names),
         kind=splits.kind,
         parity=lambda: numpy_batches(parity, batch, pad),
         test=lambda: numpy_batches(test, batch, pad),

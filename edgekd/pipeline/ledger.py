@@ -10,7 +10,7 @@ import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgekd.errors import InputError, RecordError
@@ -18,6 +18,7 @@ from edgekd.files import make_folder, read_json, sha256_of_file, write_error, wr
 
 LEDGER = "ledger.json"
 LOCK = ".lock"
+SCHEMA_VERSION = "1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,15 @@ class Ledger:
         self._entries: dict[str, Entry] = self._read() if self.path.exists() else {}
 
     def _read(self) -> dict[str, Entry]:
-        table = read_json(self.path)
+        mend = "Remove it to run every step again, or choose another --out"
         try:
-            return {name: Entry(str(item["inputs"]), _hashes(item["files"])) for name, item in table["steps"].items()}
+            table = read_json(self.path)
+        except RecordError as error:
+            raise RecordError(f"{error}. {mend}") from None
+        try:
+            return _entries(table)
         except (KeyError, TypeError, AttributeError):
-            raise RecordError(
-                f"{self.path}: is not a ledger of edgekd. Remove it to run every step again, or choose another --out"
-            ) from None
+            raise RecordError(f"{self.path}: is not a ledger of edgekd, version {SCHEMA_VERSION}. {mend}") from None
 
     def entry(self, step: str) -> Entry | None:
         """What `step` left, or None when it has not ended yet."""
@@ -80,10 +83,21 @@ class Ledger:
 
     def _write(self) -> None:
         steps: dict[str, Any] = {n: {"inputs": e.inputs, "files": e.files} for n, e in self._entries.items()}
-        write_json(self.path, {"schema_version": "1.0", "steps": steps})
+        write_json(self.path, {"schema_version": SCHEMA_VERSION, "steps": steps})
+
+
+def _entries(table: Any) -> dict[str, Entry]:
+    """The entries by step. Errors: KeyError, TypeError or AttributeError for a table that is no ledger of ours."""
+    if table["schema_version"] != SCHEMA_VERSION:
+        raise KeyError(table["schema_version"])
+    return {name: Entry(str(item["inputs"]), _hashes(item["files"])) for name, item in table["steps"].items()}
 
 
 def _hashes(table: Any) -> dict[str, str]:
+    """The hashes by file. Errors: KeyError for a file outside the run folder, which is never one of ours."""
+    for name in table:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise KeyError(name)
     return {str(name): str(digest) for name, digest in table.items()}
 
 

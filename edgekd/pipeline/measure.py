@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from edgekd.bench.plan import BenchPlan
 from edgekd.bench.session import measure
 from edgekd.errors import InputError, UnitError
 from edgekd.export.manifest import artifact, verify
-from edgekd.files import make_folder, read_json
+from edgekd.files import make_folder, read_json, write_error
 from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, open_choice
 from edgekd.recipe import HostChoice
 from edgekd.record import Artifact, LatencyRecord, write_record
@@ -137,6 +138,8 @@ def _target(out: Path | None, name: str) -> Path:
     folder = Path("records") if out is None else out
     target = folder if folder.suffix == ".json" else folder / file
     make_folder(target.parent)
+    if not os.access(target.parent, os.W_OK):
+        raise write_error(target, PermissionError())
     return target
 
 

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EXIT_PASS, EXIT_SLA_MISSED, InputError
-from edgekd.files import json_text, make_folder, read_json, write_json
+from edgekd.files import json_text, make_folder, read_json, write_text
 from edgekd.pipeline import distill, export, judge, measure, page, size, teacher
 from edgekd.pipeline.context import (
+    ARTIFACTS,
+    JUNIT_XML,
     RECIPE_JSON,
+    RECORDS,
+    STUDENT,
+    STUDENT_JSON,
     STUDENTS_JSON,
+    SUMMARY_MD,
     VERDICT_JSON,
     WORK,
     Context,
@@ -23,6 +29,7 @@ from edgekd.pipeline.context import (
     inputs_hash,
 )
 from edgekd.pipeline.ledger import Ledger, locked
+from edgekd.pipeline.saved import RESULT, SAVED
 from edgekd.recipe import Recipe, load_recipe
 
 
@@ -45,7 +52,8 @@ STEPS = (
     Step("gate", ("bench",), judge.inputs, judge.work),
     Step("report", ("size",), page.inputs, page.work),
 )
-NAMES = tuple(step.name for step in STEPS)
+VERBS = ("teacher", "size", "distill", "export")
+AFTER_CHOICE = ("distill", "export", "bench", "gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do: the resolved recipe, and each step with whether it is to be run."""
+    """What a run would do: the resolved recipe, and each step with what would become of it."""
 
     recipe: Recipe
     root: Path
@@ -84,9 +92,16 @@ def plan(name: str, overrides: Sequence[str], out: Path | None, *, only: str | N
     states: list[tuple[str, str]] = []
     stale = False
     for step in _selected(only):
-        missing = [need for need in step.needs if ledger.entry(need) is None]
-        stale = stale or bool(missing) or not ledger.is_current(step.name, inputs_hash(step.inputs(context)))
-        states.append((step.name, "run" if stale else "unchanged"))
+        if not stale and only is None and step.name in AFTER_CHOICE and _nothing_fits(context):
+            states.append((step.name, "left out: no student fits"))
+            continue
+        known = all(ledger.entry(need) is not None for need in step.needs)
+        if not stale and known and ledger.is_current(step.name, inputs_hash(step.inputs(context))):
+            states.append((step.name, "unchanged"))
+            continue
+        left = stale and ledger.entry(step.name) is not None
+        states.append((step.name, "run if the steps before it change its inputs" if left else "run"))
+        stale = True
     return Plan(context.recipe, context.root, tuple(states))
 
 
@@ -115,21 +130,33 @@ def run(
     make_folder(context.root)
     with locked(context.root):
         ledger = context.ledger
-        table = context.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-        write_json(context.path(RECIPE_JSON), table)
+        _write_recipe(context)
         for step in _selected(only):
-            if only is None and step.name in ("distill", "export", "bench", "gate") and _nothing_fits(context):
-                _forget_later(context, ledger)
+            if only is None and step.name in AFTER_CHOICE and _nothing_fits(context):
+                _leave_out(context, ledger)
                 continue
+            _check_needs(step, ledger, name if out is None else f"{name} --out {out}")
             _run_step(step, context, ledger)
     return Outcome(context.root, _exit_code(context, only))
 
 
-def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
+def _write_recipe(context: Context) -> None:
+    path = context.path(RECIPE_JSON)
+    text = json_text(context.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)) + "\n"
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
+def _check_needs(step: Step, ledger: Ledger, called: str) -> None:
     for need in step.needs:
         if ledger.entry(need) is None:
-            again = f"edgekd {need} {context.recipe.name}" if need in NAMES[:4] else f"edgekd run {context.recipe.name}"
-            raise InputError(f"{context.root}: the step {need} has left no files there. Run first: {again}")
+            verb = need if need in VERBS else "run"
+            raise InputError(
+                f"{ledger.root}: the step {need} has left no files there. Run first: edgekd {verb} {called}"
+            )
+
+
+def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
     inputs = inputs_hash(step.inputs(context))
     current = ledger.is_current(step.name, inputs)
     context.progress.begin(step.name, current=current)
@@ -138,15 +165,17 @@ def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
         summary = summary_path.read_text(encoding="utf-8") if summary_path.exists() else "unchanged"
         context.progress.end(step.name, summary)
         return
+    scratch = _scratch(context, step.name, inputs)
+    if ledger.entry(step.name) is not None:
+        # The step ended once and its files have changed since: what lies there is the rest of it, not of a killed one.
+        shutil.rmtree(scratch, ignore_errors=True)
     ledger.forget(step.name)
-    scratch = context.path(WORK, f"{step.name}-{inputs[:16]}")
     for old in context.path(WORK).glob(f"{step.name}-*"):
         if old != scratch:
             shutil.rmtree(old)
     done = step.work(context, scratch)
     ledger.record(step.name, inputs, done.paths)
-    make_folder(summary_path.parent)
-    summary_path.write_text(done.summary, encoding="utf-8")
+    write_text(summary_path, done.summary)
     if scratch.exists():
         shutil.rmtree(scratch)
     context.progress.end(step.name, done.summary)
@@ -157,14 +186,32 @@ def _nothing_fits(context: Context) -> bool:
     return path.exists() and read_json(path).get("chosen") is None
 
 
-def _forget_later(context: Context, ledger: Ledger) -> None:
+def _scratch(context: Context, step: str, inputs: str) -> Path:
+    return context.path(WORK, f"{step}-{inputs[:16]}")
+
+
+def _leave_out(context: Context, ledger: Ledger) -> None:
     """No student fits any more: what an earlier run trained and measured does not answer this recipe."""
-    for name in ("distill", "export", "bench", "gate"):
-        entry = ledger.entry(name)
-        if entry is not None:
-            ledger.forget(name)
-            for file in entry.files:
-                context.path(file).unlink(missing_ok=True)
+    _put_student_aside(context, ledger)
+    for folder in (STUDENT, ARTIFACTS):
+        shutil.rmtree(context.path(folder), ignore_errors=True)
+    records = [path for kind in ("accuracy", "latency") for path in context.path(RECORDS).glob(f"{kind}-*.json")]
+    for path in (*records, *map(context.path, (STUDENT_JSON, VERDICT_JSON, JUNIT_XML, SUMMARY_MD))):
+        path.unlink(missing_ok=True)
+    for name in AFTER_CHOICE:
+        ledger.forget(name)
+
+
+def _put_student_aside(context: Context, ledger: Ledger) -> None:
+    """Keep the trained student where a killed step would have left it: a mended limit does not cost its training."""
+    entry = ledger.entry("distill")
+    if entry is None or ledger.changed_files("distill"):
+        return
+    scratch = _scratch(context, "distill", entry.inputs)
+    shutil.rmtree(scratch, ignore_errors=True)
+    make_folder(scratch)
+    context.path(STUDENT).rename(scratch / SAVED)
+    context.path(STUDENT_JSON).rename(scratch / RESULT)
 
 
 def _exit_code(context: Context, only: str | None) -> int:

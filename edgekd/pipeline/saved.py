@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.errors import RecordError
+from edgekd.errors import RecordError, StorageError
 from edgekd.files import make_folder, read_json, write_error, write_json
 
 if TYPE_CHECKING:
@@ -23,14 +24,46 @@ def save_model(model: Any, tokenizer: Any, preprocessing: Preprocessing, folder:
 
     Errors: InputError, StorageError.
     """
+    from safetensors import SafetensorError
+
     make_folder(folder)
     try:
-        model.save_pretrained(folder, safe_serialization=True)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
+        with _no_progress_bar():
+            model.save_pretrained(folder, safe_serialization=True)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
     except OSError as error:
         raise write_error(folder, error) from None
+    except SafetensorError as error:
+        raise StorageError(f"{folder}: the weights cannot be written ({error}). Is the disk full?") from None
     write_json(folder / PREPROCESSING, {**preprocessing.to_dict(), "tokenizer": ""})
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Inside: transformers draws no bar of its own on the error stream. After: as it was."""
+    from transformers.utils import logging
+
+    log: Any = logging  # its functions carry no annotations
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
+
+
+def read_trained(folder: Path, labels: list[str]) -> Any:
+    """The trained model that a step left in `folder`. Errors: InputError, RecordError when its head is not trained."""
+    from edgekd.students.source import load_classifier
+
+    loaded = load_classifier(str(folder), labels, seed=0)
+    if loaded.fresh_head:
+        raise RecordError(
+            f"{folder}: this folder is damaged ({loaded.note}), expected a trained model. Delete it and run again"
+        )
+    return loaded.model
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:

@@ -1,0 +1,116 @@
+"""What identifies inputs: content where it is local, settings always."""
+
+from pathlib import Path
+
+import pytest
+from tiny_recipe import TINY
+
+from edgekd.errors import ProfileError
+from edgekd.pipeline import context as module
+from edgekd.pipeline.context import Context, Silent, data_facts, file_facts, inputs_hash, model_facts, open_choice
+from edgekd.recipe import Data, HostChoice, load_recipe
+
+
+def test_the_hash_of_inputs_depends_on_each_of_them_and_on_their_order() -> None:
+    assert inputs_hash([1, "a"]) == inputs_hash([1, "a"])
+    assert len({inputs_hash([1, "a"]), inputs_hash(["a", 1]), inputs_hash([1]), inputs_hash([1, "b"])}) == 4
+
+
+def test_the_hash_of_inputs_depends_on_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = inputs_hash("a")
+    monkeypatch.setattr(module, "__version__", "0.0.0")
+    assert inputs_hash("a") != before
+
+
+def test_a_file_is_its_name_and_content_and_a_huge_one_its_size_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("one")
+    before = file_facts(path)
+    path.write_text("two")
+    assert file_facts(path) != before
+    monkeypatch.setattr(module, "MAX_HASHED_BYTES", 2)
+    assert file_facts(path) == ["a.csv", 3, path.stat().st_mtime_ns]
+
+
+def test_data_changes_with_its_content_and_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    train, rest = tmp_path / "d" / "train.csv", tmp_path / "d" / "test.csv"
+    train.write_text("text,label\n")
+    facts = [data_facts(Data(source="d"), tmp_path), data_facts(Data(source="d", max_length=64), tmp_path)]
+    rest.write_text("text,label\n")
+    facts.append(data_facts(Data(source="d"), tmp_path))
+    train.write_text("text,label\nx,1\n")
+    facts.append(data_facts(Data(source="d"), tmp_path))
+    facts.append(data_facts(Data(source="d", train="train.csv"), tmp_path))
+    facts.append(data_facts(Data(source="d/train.csv"), tmp_path))
+    assert len({inputs_hash(each) for each in facts}) == len(facts)
+
+
+def test_unnamed_files_beside_the_named_parts_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n")
+    named = Data(source=str(tmp_path), train="train.csv")
+    before = data_facts(named, tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    assert data_facts(named, tmp_path) == before
+
+
+def test_the_labels_of_an_idx_folder_count(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"a")
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    labels.write_bytes(b"a")
+    named = Data(source=str(tmp_path), train="train-images-idx3-ubyte")
+    before = data_facts(named, tmp_path)
+    labels.write_bytes(b"b")
+    assert data_facts(named, tmp_path) != before
+
+
+def test_data_that_is_not_there_counts_as_what_is_used_otherwise(tmp_path: Path) -> None:
+    other = Data(source="sklearn:digits")
+    assert data_facts(Data(source="none", otherwise=other), tmp_path) == data_facts(other, tmp_path)
+    (tmp_path / "none").mkdir()
+    assert data_facts(Data(source="none", otherwise=other), tmp_path) != data_facts(other, tmp_path)
+
+
+def test_a_local_model_is_its_files_and_another_its_name(tmp_path: Path) -> None:
+    assert model_facts("org/model", tmp_path) == "org/model"
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    before = model_facts("m", tmp_path)
+    (tmp_path / "m" / "config.json").write_text("{ }")
+    assert model_facts("m", tmp_path) != before
+    assert [item[0] for item in before] == ["config.json"]
+
+
+def test_the_local_host_works_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_choice(HostChoice(), tmp_path) as host:
+        host.write("a", b"1")
+    assert (tmp_path / ".edgekd" / "a").read_bytes() == b"1"
+
+
+def test_a_context_reads_the_profile_and_the_data_once(context: Context) -> None:
+    assert context.profile is context.profile
+    assert context.profile.name == "generic-x86-64"
+    assert context.splits is context.splits
+    assert context.splits.kind == "image"
+    assert len(context.splits.train) <= 600
+
+
+def test_a_context_knows_what_a_step_left(context: Context) -> None:
+    assert "teacher/model.safetensors" in context.left_by("teacher")
+    assert context.left_by("none") == {}
+
+
+def test_an_unknown_device_has_no_profile(tmp_path: Path) -> None:
+    context = Context(load_recipe("quickstart", [*TINY, "device=toaster"]), tmp_path, tmp_path)
+    with pytest.raises(ProfileError, match="toaster"):
+        _ = context.profile
+
+
+def test_silence_is_progress_too() -> None:
+    silent = Silent()
+    silent.begin("a", current=False)
+    silent.update("b", 0.5)
+    silent.end("a", "c")

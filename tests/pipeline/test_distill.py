@@ -1,0 +1,78 @@
+"""The step distill: the student, what is known of it, and the teacher it must not be without."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from tiny_recipe import TINY, run_tiny
+
+from edgekd.errors import InputError, RecordError
+from edgekd.files import read_json, write_json
+from edgekd.pipeline.context import Context, inputs_hash
+from edgekd.pipeline.distill import chosen_student, inputs
+from edgekd.pipeline.ledger import Ledger
+from edgekd.recipe import load_recipe
+from edgekd.sizing.files import read_students
+
+
+def test_the_student_is_the_chosen_one_and_started_from_the_teacher(whole: Path, context: Context) -> None:
+    table = read_json(whole / "student.json")
+    assert table["spec"] == chosen_student(context).to_dict()
+    assert table["initialisation"]["copied_parameters"] > 0
+    assert table["teacher_validation_accuracy"] == read_json(whole / "teacher.json")["validation_accuracy"]
+    assert 0 < table["agreement"] <= 1
+    assert 0 < table["validation_accuracy"] <= 1
+    assert [epoch["alpha"] for epoch in table["history"]] == [0.9, 0.9, 0.0]
+
+
+def test_the_weights_are_as_many_as_the_table_says(whole: Path) -> None:
+    weights = safetensors.torch.load_file(whole / "student" / "model.safetensors")
+    assert sum(value.numel() for value in weights.values()) == read_json(whole / "student.json")["parameters"]
+
+
+def test_the_same_seed_gives_the_same_student(root: Path) -> None:
+    before = read_json(root / "student.json"), (root / "student" / "model.safetensors").read_bytes()
+    Ledger(root).forget("distill")
+    _, heard = run_tiny(root, only="distill")
+    assert heard.ran == ["distill"]
+    assert [text for text in heard.said if text.startswith("distilling")]
+    after = read_json(root / "student.json"), (root / "student" / "model.safetensors").read_bytes()
+    timeless = [{key: value for key, value in table.items() if key != "seconds"} for table, _ in (before, after)]
+    assert timeless[0] == timeless[1]
+    assert before[1] == after[1]
+
+
+def test_measured_times_do_not_make_it_run_again_but_another_choice_does(root: Path, context: Context) -> None:
+    base = inputs_hash(inputs(context))
+    write_json(root / "sizing.json", {"other": 1})
+    assert inputs_hash(inputs(context)) == base
+    table = read_json(root / "students.json")
+    other = {row.id for row in read_students(root / "students.json").students} - {table["chosen"]}
+    write_json(root / "students.json", table | {"chosen": next(iter(other))})
+    assert inputs_hash(inputs(context)) != base
+
+
+def test_the_settings_are_part_of_its_inputs(root: Path) -> None:
+    keys = [
+        inputs_hash(inputs(Context(load_recipe("quickstart", [*TINY, *more]), root, Path.cwd())))
+        for more in ([], ["distill.alpha=0.5"], ["distill.seed=3"], ["budget.training=1 h"])
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_without_a_choice_there_is_nothing_to_distil(root: Path, context: Context) -> None:
+    table = read_json(root / "students.json")
+    write_json(root / "students.json", table | {"chosen": None})
+    with pytest.raises(InputError, match="no student fits the SLA"):
+        chosen_student(context)
+
+
+def test_a_teacher_without_its_head_is_damaged(root: Path) -> None:
+    path = root / "teacher" / "model.safetensors"
+    kept = {
+        name: value for name, value in safetensors.torch.load_file(path).items() if not name.startswith("classifier")
+    }
+    safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
+    Ledger(root).forget("distill")
+    with pytest.raises(RecordError, match="this folder is damaged"):
+        run_tiny(root, only="distill")

@@ -1,0 +1,84 @@
+"""The step size: measured once, decided from files."""
+
+from pathlib import Path
+
+import pytest
+from tiny_recipe import TINY, run_tiny, snapshot
+
+from edgekd.errors import RecordError
+from edgekd.files import read_json, write_json
+from edgekd.pipeline.context import Context, inputs_hash
+from edgekd.pipeline.size import inputs
+from edgekd.recipe import load_recipe
+from edgekd.record import PairedRecord, read_record
+from edgekd.sizing.files import read_sizing, read_students
+
+
+def test_the_choice_is_the_most_capable_student_that_fits(whole: Path) -> None:
+    found = read_students(whole / "students.json")
+    assert found.chosen == max(found.students, key=lambda row: row.capacity).id
+    assert found.chosen_student is not None
+    assert {row.student.layers for row in found.students} == {1}
+
+
+def test_every_calibration_record_is_paired_and_named_by_its_candidate(whole: Path) -> None:
+    paths = sorted((whole / "calibration").glob("*.json"))
+    for path in paths:
+        record = read_record(path)
+        assert isinstance(record, PairedRecord)
+        assert path.name.startswith(record.artifact.name + ".")
+        assert len(record.run.model_ns) == 5
+        assert record.device == "generic-x86-64"
+    evidence = read_sizing(whole / "sizing.json")
+    assert {path.name.rpartition(".json")[0].rpartition(".")[0] for path in paths} == set(evidence.measurements)
+
+
+def test_a_killed_search_goes_on_with_the_records_it_has(root: Path) -> None:
+    lost = min((root / "calibration").glob("*.json"))
+    lost.unlink()
+    before = snapshot(root / "calibration")
+    _, heard = run_tiny(root, only="size")
+    after = snapshot(root / "calibration")
+    assert heard.ran == ["size"]
+    assert len([text for text in heard.said if text.startswith("measuring")]) >= 1
+    assert {name: after[name] for name in before} == before
+    assert lost.name in after
+
+
+def test_another_protocol_measures_everything_anew(root: Path) -> None:
+    before = snapshot(root / "calibration")
+    run_tiny(root, "search.pairs=6", only="size")
+    after = snapshot(root / "calibration")
+    assert after["inputs.txt"] != before["inputs.txt"]
+    for path in (root / "calibration").glob("*.json"):
+        record = read_record(path)
+        assert isinstance(record, PairedRecord)
+        assert len(record.run.model_ns) == 6
+
+
+def test_a_record_of_another_kind_among_the_calibration_is_named(root: Path) -> None:
+    latency = read_json(root / "records" / "latency-student-fp32.json")
+    place = min((root / "calibration").glob("*.json"))
+    write_json(place, latency)
+    with pytest.raises(RecordError, match="is a record of kind latency, expected paired"):
+        run_tiny(root, only="size")
+
+
+def test_the_choice_depends_on_limits_space_and_host_but_not_on_the_training(root: Path) -> None:
+    def key(*overrides: str) -> str:
+        return inputs_hash(inputs(Context(load_recipe("quickstart", [*TINY, *overrides]), root, Path.cwd())))
+
+    base = key()
+    for other in ("sla.memory=900 MB", "space.hidden=[32]", "host.python=/bin/python3", "device=raspberry-pi-5"):
+        assert key(other) != base, other
+    assert key("distill.epochs=9") == base
+
+
+def test_a_miss_names_the_limit_the_nearest_student_and_what_would_have_to_give(root: Path) -> None:
+    outcome, heard = run_tiny(root, "sla.latency.p50=1 us", only="size")
+    assert outcome.exit_code == 1
+    assert "none fits" in heard.summaries["size"]
+    obstacle = read_json(root / "sizing.json")["obstacle"]["text"]
+    assert "p50" in obstacle
+    assert "nearest: L1-H" in obstacle
+    assert "1.00 µs" in obstacle
