@@ -1,4 +1,7 @@
-"""The terminal while a run goes on: a line per step that ended, a moving bar for the one that goes on."""
+"""The terminal while a run goes on: a line per step that ended, a moving bar for the one that goes on.
+
+A log has no moving bar; there a line every half minute shows that something still happens.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edgekd.text import printable
-from edgekd.units import text_from_s
+from edgekd.units import text_from_s, text_from_share
+
+LOG_EVERY_S = 30.0
 
 
 class LiveProgress:
-    """Progress on `console`: a live bar on a terminal, one plain line per step elsewhere (CI logs stay readable)."""
+    """Progress on `console`: a live bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, log_every_s: float = LOG_EVERY_S) -> None:
         self._console = console
+        self._log_every_s = log_every_s
+        self._logged = time.monotonic()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -45,6 +52,7 @@ class LiveProgress:
     def begin(self, step: str, *, current: bool) -> None:
         """`step` begins; `current` when nothing is left to do."""
         self._step, self._current, self._started = step, current, time.monotonic()
+        self._logged = self._started
         self._bar.reset(self._task, total=None, description=escape(step), visible=not current)
 
     def update(self, text: str, share: float | None = None) -> None:
@@ -52,6 +60,11 @@ class LiveProgress:
         total = None if share is None else 1.0
         shown = f"{self._step}: {escape(printable(text, 120))}"
         self._bar.update(self._task, description=shown, completed=share or 0, total=total)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._logged >= self._log_every_s:
+            self._logged = now
+            done = "" if share is None else f" ({text_from_share(share, 0)})"
+            self._console.print(f"  {shown}{done}", highlight=False, soft_wrap=True)
 
     def end(self, step: str, summary: str) -> None:
         """Print the line of a step that ended."""

@@ -31,6 +31,14 @@ def test_a_log_gets_one_whole_line_per_step_however_long() -> None:
     assert lines[1].count("word") == 40
 
 
+def test_a_log_shows_now_and_then_that_something_still_happens() -> None:
+    console = _console(terminal=False)
+    with LiveProgress(console, log_every_s=0) as progress:
+        progress.begin("distill", current=False)
+        progress.update("epoch 3", 0.25)
+    assert _written(console).splitlines() == ["  distill: epoch 3 (25 %)"]
+
+
 def test_a_step_that_had_nothing_to_do_says_so() -> None:
     console = _console(terminal=False)
     with LiveProgress(console) as progress:
