@@ -1,4 +1,4 @@
-"""What was wrong with the circumstances of a measurement: a closed list of warnings, each with its remedy.
+"""What was wrong with the circumstances of a measurement: a closed list of warnings, each with its remedy if any.
 
 A warning never changes a sample; whoever judges the record decides what it is worth.
 """
@@ -25,12 +25,13 @@ WARNINGS = MappingProxyType(
         "load": "End what else runs on the board and measure again",
         "throttled": "Cool the board and check its power supply, then measure again",
         "temperature": "Heat cannot be excluded as a cause: repeat after a pause and compare",
+        "unknown": "",
     }
 )
 
 
 def warnings_for(host: HostFacts, runs: Sequence[ProcessRun], *, min_samples: int) -> list[str]:
-    """'code: what was found. Remedy.' for everything in WARNINGS that applies, in that order."""
+    """'code: what was found. Remedy, if any.' for everything in WARNINGS that applies, in that order."""
     return [*drift_warnings([run.samples_ns for run in runs]), *_short(runs, min_samples), *host_warnings(host)]
 
 
@@ -54,7 +55,10 @@ def drift_warnings(samples_by_run: Sequence[Sequence[int]]) -> list[str]:
 def host_warnings(host: HostFacts) -> list[str]:
     """The warnings about the board itself."""
     found = []
-    if host.governor != "performance":
+    heats = (host.temperature_c_before, host.temperature_c_after)
+    # A virtual machine tells neither, and nobody can change that there: one note, and no remedy.
+    unknown = host.governor is None and heats == (None, None)
+    if host.governor != "performance" and not unknown:
         governor = "unknown" if host.governor is None else printable(repr(host.governor), 40)
         found.append(_warning("governor", f"the processor's governor is {governor}, not 'performance'"))
     cores = host.cores or 1
@@ -62,8 +66,10 @@ def host_warnings(host: HostFacts) -> list[str]:
         found.append(_warning("load", f"the load was {host.load_before:.2f} on {cores} cores before the start"))
     if was_throttled(host.throttled_before, host.throttled_after):
         found.append(_warning("throttled", f"the board says {printable(host.throttled_after or '', 40)}"))
-    if host.temperature_c_before is None or host.temperature_c_after is None:
+    if None in heats and not unknown:
         found.append(_warning("temperature", "the board's temperature is unknown"))
+    if unknown:
+        found.append(_warning("unknown", "governor and temperature are unknown on this host"))
     return found
 
 
@@ -89,4 +95,5 @@ def _short(runs: Sequence[ProcessRun], min_samples: int) -> list[str]:
 
 
 def _warning(code: str, found: str) -> str:
-    return f"{code}: {found}. {WARNINGS[code]}."
+    remedy = WARNINGS[code]
+    return f"{code}: {found}. {remedy}." if remedy else f"{code}: {found}."

@@ -257,7 +257,7 @@ def _latency_record(
         runtime=first.runtime,
         protocol=Protocol(
             shapes=first.shapes,
-            processes=len(runs),
+            processes=plan.processes,
             warmup_s=plan.warmup_s,
             min_duration_s=plan.min_duration_s,
             min_samples=plan.min_samples,

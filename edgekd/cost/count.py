@@ -5,7 +5,7 @@ Everything is a sum over the operators of one forward pass; see operators.py for
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -15,8 +15,8 @@ from edgekd.student import PRECISIONS, StudentSpec
 
 FLOAT_BYTES = 4
 QUANTISED_BYTES = 1
-# Per-tensor quantisation stores one fp32 scale and one int8 zero point with every matrix.
-SCALE_BYTES = 5
+# Quantisation per channel stores one fp32 scale and one int8 zero point with every output channel of a matrix.
+CHANNEL_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +73,12 @@ def macs(spec: StudentSpec, *, batch: int, sequence: int) -> Macs:
 
 
 def weight_bytes(spec: StudentSpec, precision: str) -> int:
-    """Bytes of the weights in `precision`.
+    """Bytes of the weights in the exported file of `precision`.
 
-    fp32 takes 4 bytes per parameter. int8 is per-tensor dynamic quantisation of MatMul and Gemm: 1 byte per weight of a
-    linear layer plus 5 for its scale and zero point; embeddings, patch projection, norms and biases stay fp32. A head
-    tied to the embeddings then needs a quantised copy of its own, because the table stays fp32.
+    fp32 takes 4 bytes per parameter. int8 is dynamic quantisation of MatMul and Gemm as `edgekd.export.quantize` does
+    it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and zero point; embeddings, patch
+    projection, norms and biases stay fp32. A head tied to the embeddings is a second copy of the table, because a
+    matrix product reads it transposed and a lookup does not.
     Errors: SpecError.
     """
     return _weight_bytes(operators(spec, batch=1, sequence=spec.tokens or 1), _checked_precision(precision))
@@ -111,19 +112,27 @@ def peak_activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, preci
 
 def count(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> Counts:
     """Everything counted for `spec` at once. Errors: SpecError."""
+    return count_each(spec, (precision,), batch=batch, sequence=sequence)[precision]
+
+
+def count_each(spec: StudentSpec, precisions: Sequence[str], *, batch: int, sequence: int) -> dict[str, Counts]:
+    """What `count` gives for each of `precisions`, from one list of operators. Errors: SpecError."""
     trace = operators(spec, batch=batch, sequence=sequence)
-    breakdown = _macs(trace)
-    return Counts(
-        parameters=_parameters(trace),
-        macs=breakdown.total,
-        breakdown=breakdown,
-        weight_bytes=_weight_bytes(trace, _checked_precision(precision)),
-        activation_bytes=_activation_bytes(trace, precision),
-        peak_activation_bytes=_peak_bytes(trace, precision),
-        batch=batch,
-        sequence=spec.tokens or sequence,
-        precision=precision,
-    )
+    breakdown, weights = _macs(trace), _parameters(trace)
+    return {
+        precision: Counts(
+            parameters=weights,
+            macs=breakdown.total,
+            breakdown=breakdown,
+            weight_bytes=_weight_bytes(trace, _checked_precision(precision)),
+            activation_bytes=_activation_bytes(trace, precision),
+            peak_activation_bytes=_peak_bytes(trace, precision),
+            batch=batch,
+            sequence=spec.tokens or sequence,
+            precision=precision,
+        )
+        for precision in precisions
+    }
 
 
 def _parameters(trace: Iterable[Operator]) -> int:
@@ -139,8 +148,8 @@ def _macs(trace: Iterable[Operator]) -> Macs:
 
 def _weight_bytes(trace: list[Operator], precision: str) -> int:
     if precision == "fp32":
-        return FLOAT_BYTES * _parameters(trace)
-    matrices = sum(op.times * (QUANTISED_BYTES * op.matrix + SCALE_BYTES) for op in trace if op.matrix)
+        return FLOAT_BYTES * sum(op.times * (op.matrix + op.floats) for op in trace)
+    matrices = sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
     return matrices + FLOAT_BYTES * sum(op.times * op.floats for op in trace)
 
 
@@ -155,16 +164,17 @@ def _activation_bytes(trace: list[Operator], precision: str) -> int:
 def _peak_bytes(trace: list[Operator], precision: str) -> int:
     last_reader = {name: index for index, op in enumerate(trace) for name in op.reads}
     alive: dict[str, int] = {}
-    peak = 0
+    peak = total = 0
     for index, op in enumerate(trace):
         if op.overwrites and last_reader[op.reads[0]] == index:
-            del alive[op.reads[0]]
+            total -= alive.pop(op.reads[0])
         alive[op.name] = FLOAT_BYTES * op.elements
+        total += alive[op.name]
         copy = QUANTISED_BYTES * op.input_elements if precision == "int8" else 0
-        peak = max(peak, sum(alive.values()) + copy)
-        for name in set(op.reads) & alive.keys():
+        peak = max(peak, total + copy)
+        for name in op.reads:
             if last_reader[name] == index:
-                del alive[name]
+                total -= alive.pop(name, 0)
     return peak
 
 

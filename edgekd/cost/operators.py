@@ -8,7 +8,7 @@ sequence, logits of every position included.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgekd.errors import SpecError
 from edgekd.student import StudentSpec
@@ -16,14 +16,15 @@ from edgekd.student import StudentSpec
 Group = Literal["embeddings", "projections", "attention", "feed_forward", "head"]
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """One operator of a forward pass, and the tensor it makes.
 
     `reads` names the tensors it reads, `elements` is the size of the one it makes. `matrix` counts the weights of a
-    MatMul or Gemm, which int8 quantises; `floats` its other parameters, which stay fp32. `shared` marks a matrix that
-    is the embedding table once more. `counted` says whether `activation_bytes` counts the tensor, `overwrites` whether
-    it may take the place of the first tensor read. The operator runs `times` times (once per layer like it).
+    MatMul or Gemm, which int8 quantises, and `channels` its output channels; `floats` are the other parameters, which
+    stay fp32. `shared` marks a matrix that is the embedding table once more. `counted` says whether `activation_bytes`
+    counts the tensor, `overwrites` whether it may take the place of the first tensor read. The operator runs `times`
+    times (once per layer like it).
+    A tuple, because a large space makes a hundred thousand of them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Operator:
     elements: int
     macs: int = 0
     matrix: int = 0
+    channels: int = 0
     input_elements: int = 0
     floats: int = 0
     shared: bool = False
@@ -91,6 +93,7 @@ def _linear(
         rows * outputs,
         macs=rows * inputs * outputs,
         matrix=inputs * outputs,
+        channels=outputs,
         input_elements=rows * inputs,
         floats=outputs if bias else 0,
         shared=shared,

@@ -1,9 +1,7 @@
 """From a PyTorch model to an ONNX file: the same weights give the same bytes, whatever the machine, folder or hour.
 
-The TorchScript exporter is used (`dynamo=False`). Measured with torch 2.13 and transformers 5.23, four layers of width
-128, one x86 thread: 0.25 to 0.6 s a model against 4.5 to 10 s, so hundreds of untrained candidates can be exported.
-Its BERT and RoBERTa graphs run 13 % faster under onnxruntime 1.32 (whose GELU fusions know its patterns), ViT is equal,
-GPT-2 and LLaMA graphs are 10 to 15 % slower (more shape arithmetic). The numbers agree with PyTorch to 1e-6 either way.
+The TorchScript exporter is used (`dynamo=False`): it takes a small part of the other's time, so many untrained
+candidates can be exported. benchmarks/graph_variants.py compares it with the other one, and the speed of their graphs.
 """
 
 from __future__ import annotations
@@ -104,7 +102,7 @@ def strip(proto: Any) -> None:
     """Take out of `proto` what says nothing about the model: doc strings, which may name files, and inferred shapes.
 
     Shapes of inner values are left out on purpose: they let onnxruntime 1.32 fuse Add and LayerNormalization into
-    SkipLayerNormalization, whose x86 kernel made BERT graphs 12 % slower in fp32 and 6 to 10 % in int8.
+    SkipLayerNormalization. benchmarks/graph_variants.py times files with and without them.
     """
     proto.doc_string = ""
     del proto.graph.value_info[:]

@@ -2,18 +2,13 @@
 
 Weights are signed, one scale per output channel, in 7 of the 8 bits (`per_channel`, `reduce_range`). Why: an x86
 processor without VNNI adds two products of 8 bits in 16 and clips, so full-range weights give another answer there than
-here. Measured with onnxruntime 1.32 as root-mean-square error of the logits of a ViT trained on digits and of MiniLM-L6
-with a fitted head of eight classes (in brackets the share of equal answers), on a processor with VNNI | on an emulated
-one with AVX2 only:
+here. With 7 bits the sum always fits: accuracy measured on one machine holds on the other. A scale per channel makes up
+for much of the lost bit, and costs a scale and a zero point per channel, which `edgekd.cost.count` counts.
+benchmarks/graph_variants.py compares answers, size and speed of the variants.
+Source: ONNX Runtime documentation, Quantize ONNX Models, on when and why to try U8U8 and reduce_range.
 
-    per tensor,  8 bits   ViT 0.019 | 0.079             MiniLM 0.456 (0.92) | 0.465 (0.90)
-    per tensor,  7 bits   ViT 0.026 | 0.027             MiniLM 0.781 (0.80) | 0.804 (0.78)
-    per channel, 8 bits   ViT 0.018 | 0.192             MiniLM 0.240 (0.94) | 0.275 (0.90)
-    per channel, 7 bits   ViT 0.020 | 0.020             MiniLM 0.244 (0.96) | 0.255 (0.98)
-
-So per channel the lost bit costs next to nothing, and accuracy measured on one machine holds on the other. File size
-and latency are the same within 3 %. onnxruntime's pre-processing (`quant_pre_process`) is left out: no logit changed,
-and the shapes it adds slow the graph down (see strip in edgekd/export/onnx.py).
+onnxruntime's pre-processing (`quant_pre_process`) is left out: the shapes it adds let the runtime fuse the graph in
+another way (see strip in edgekd/export/onnx.py).
 Embedding tables stay fp32: only MatMul and Gemm are quantised.
 """
 
@@ -39,8 +34,8 @@ _ADVICE = "Please consider to run pre-processing before quantization"
 def quantize_dynamic(source: Path, target: Path) -> ModelDescription:
     """Write the fp32 ONNX file `source` to `target` with int8 matrix products; what the file takes and gives.
 
-    Equal sources give equal bytes. Activations are scaled over the whole batch they are in, padding included
-    (MiniLM: 0.240 root-mean-square error in batches of 1, 0.258 of 64): measure accuracy in batches as on the device.
+    Equal sources give equal bytes. Activations are scaled over the whole batch they are in, padding included: measure
+    accuracy in batches as on the device.
 
     Errors: ExportError when there is nothing to quantise or it fails; InputError, SecurityError for a bad `source`.
     """

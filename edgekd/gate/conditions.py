@@ -67,7 +67,7 @@ def _flags(text: str | None) -> int | None:
 
 
 def cautions(records: Sequence[LatencyRecord]) -> list[str]:
-    """What a reader should know about the conditions: the records' own warnings and what they leave out."""
+    """What a reader should know about the conditions beside the records' own warnings, which stand in the records."""
     found: dict[str, None] = {}
     for record in records:
         host = record.host
@@ -79,6 +79,4 @@ def cautions(records: Sequence[LatencyRecord]) -> list[str]:
             )
         if len(record.runs) == 1:
             found["One process run only: differences between process starts are not covered."] = None
-        for warning in record.warnings:
-            found[printable(warning, 300).replace("\n", " ")] = None
     return list(found)

@@ -12,8 +12,8 @@ def spanning(students: Sequence[PricedStudent], number: int) -> list[PricedStude
     """At most `number` of `students`: the one of least work, of most work, of median work, then always the farthest.
 
     Far is meant in (layers, hidden, heads, ffn), each as a logarithm scaled to its range, from the nearest student
-    already taken. Which students a fit is made from matters more than how many: for 36 BERT encoders in onnxruntime on
-    one x86 core, a fit on 6 students chosen so held 91 % of the others in its interval, on 6 random ones 69 %.
+    already taken. A fit predicts badly beyond the students it was made from, so these reach to the ends of the space;
+    benchmarks/sizing_fit.py compares them with random ones.
     """
     order = sorted(range(len(students)), key=lambda index: (students[index].macs, students[index].name))
     if number >= len(order):

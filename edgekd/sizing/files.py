@@ -4,8 +4,13 @@
 do not start again because a measured time came out a little different. Everything measured, and all that follows from
 it, stands in `sizing.json`.
 
+A space may hold 100 000 students, so both files have tables: `columns` names what each list in `students`, or by
+candidate in `forecasts`, holds. What a student shares with the teacher is not repeated, nor what follows from other
+columns; after reading, `StudentsFile` and `SizingFile` hold it all as objects. See tables.py.
+
 History of the format
-    1.0  the first.
+    2.0  tables of students and forecasts, a line each.
+    1.0  an object for each student and forecast.
 """
 
 from __future__ import annotations
@@ -14,19 +19,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edgekd.config import Model
 from edgekd.cost.calibrate import Fit
 from edgekd.errors import InputError, RecordError
-from edgekd.files import read_json, write_json
-from edgekd.sizing.forecast import Fits, Forecast, Measurement
-from edgekd.sizing.price import Price, PricedStudent
+from edgekd.files import read_json, write_text
+from edgekd.sizing.forecast import Fits
+from edgekd.sizing.price import PricedStudent
 from edgekd.sizing.search import Sizing
+from edgekd.sizing.tables import (
+    FORECAST_COLUMNS,
+    MOST_PARAMETERS,
+    forecast_row,
+    forecast_table,
+    lines_text,
+    price_table,
+    rows_in,
+    student_columns,
+    student_row,
+    student_table,
+)
 from edgekd.student import StudentSpec
 from edgekd.text import printable
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 
 
 class RooflineRow(Model):
@@ -54,7 +71,7 @@ class StudentRow(Model):
 
     id: str
     spec: dict[str, Any]
-    parameters: int
+    parameters: int = Field(gt=0, lt=MOST_PARAMETERS)
     capacity: int
     share: float
     macs: int
@@ -79,7 +96,7 @@ class StudentRow(Model):
 class StudentsFile(Model):
     """What was decided: the students of the space, and the one to train. `chosen` is None when none keeps the SLA."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["2.0"] = "2.0"
     kind: Literal["students"] = "students"
     device: str
     precisions: list[str]
@@ -93,6 +110,25 @@ class StudentsFile(Model):
     students: list[StudentRow]
     chosen: str | None
     reason: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, value: dict[str, Any]) -> dict[str, Any]:
+        table = dict(value)
+        columns, precisions = table.pop("columns", None), table.get("precisions")
+        try:
+            teacher = StudentRow.model_validate(table.get("teacher"))
+        except ValidationError:
+            return {**table, "students": []}  # the validation that follows says what is wrong with the teacher
+        if not isinstance(precisions, list) or sorted(map(repr, precisions)) != sorted(map(repr, teacher.prices)):
+            raise ValueError("precisions are not those that the teacher has prices in")
+        wanted = student_columns(precisions)
+        if columns != wanted:
+            raise ValueError(f"columns are not those of schema_version {SCHEMA_VERSION}")
+        notes = {precision: teacher.prices[precision].roofline.note for precision in precisions}
+        rows = rows_in(table.get("students"), wanted, "students")
+        students = [student_table(row, teacher.spec, teacher.parameters, notes) for row in rows]
+        return {**table, "students": students}
 
     @model_validator(mode="after")
     def _chosen_is_listed(self) -> StudentsFile:
@@ -179,7 +215,7 @@ class ObstacleRow(Model):
 class SizingFile(Model):
     """The evidence behind a `students.json`; students by id, candidates as ID-PRECISION."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["2.0"] = "2.0"
     kind: Literal["sizing"] = "sizing"
     limits: list[LimitRow]
     calibrated: list[str]
@@ -193,15 +229,58 @@ class SizingFile(Model):
     fitting: list[str]
     obstacle: ObstacleRow | None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, value: dict[str, Any]) -> dict[str, Any]:
+        table = dict(value)
+        forecasts = table.get("forecasts")
+        if table.pop("columns", None) != list(FORECAST_COLUMNS) or not isinstance(forecasts, dict):
+            raise ValueError(f"columns are not those of schema_version {SCHEMA_VERSION}")
+        rows = rows_in(list(forecasts.values()), FORECAST_COLUMNS, "forecasts")
+        return {**table, "forecasts": dict(zip(forecasts, map(forecast_table, rows), strict=True))}
+
 
 def write_students(sizing: Sizing, path: Path) -> None:
-    """Store what `sizing` decided at `path`. Errors: StorageError, InputError."""
-    write_json(path, students_file(sizing).model_dump(mode="json"))
+    """Store what `sizing` decided at `path`, without a measured number. Errors: StorageError, InputError."""
+    table = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "students",
+        "device": sizing.device,
+        "precisions": sizing.setting.precisions,
+        "batch": sizing.setting.batch,
+        "sequence": sizing.setting.sequence,
+        "threads": sizing.setting.threads,
+        "teacher": _teacher_table(sizing.teacher),
+        "considered": sizing.enumeration.considered,
+        "refused": sizing.enumeration.refused,
+        "warnings": sizing.enumeration.warnings,
+        "columns": student_columns(sizing.setting.precisions),
+        "students": [student_row(student) for student in sizing.students],
+        "chosen": sizing.chosen.name if sizing.chosen else None,
+        "reason": sizing.reason,
+    }
+    write_text(path, lines_text(table))
 
 
 def write_sizing(sizing: Sizing, path: Path) -> None:
     """Store the evidence of `sizing` at `path`. Errors: StorageError, InputError."""
-    write_json(path, sizing_file(sizing).model_dump(mode="json"))
+    table = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "sizing",
+        "limits": [asdict(limit) for limit in sizing.limits],
+        "calibrated": sizing.calibrated,
+        "finalists": sizing.finalists,
+        "repeated": sizing.repeated,
+        "measurements": {name: asdict(found) for name, found in sizing.measurements.items()},
+        "fits": {precision: _fit_table(fits) for precision, fits in sizing.fits.items()},
+        "columns": FORECAST_COLUMNS,
+        "forecasts": {name: forecast_row(forecast) for name, forecast in sizing.forecasts.items()},
+        "pareto": sizing.pareto,
+        "chosen": sizing.chosen.name if sizing.chosen else None,
+        "fitting": sizing.fitting,
+        "obstacle": sizing.obstacle.to_dict() if sizing.obstacle else None,
+    }
+    write_text(path, lines_text(table))
 
 
 def read_students(path: Path) -> StudentsFile:
@@ -214,79 +293,22 @@ def read_sizing(path: Path) -> SizingFile:
     return _read(path, SizingFile, "sizing")
 
 
-def students_file(sizing: Sizing) -> StudentsFile:
-    """The decisions of `sizing`, without a measured number."""
-    return StudentsFile(
-        device=sizing.device,
-        precisions=list(sizing.setting.precisions),
-        batch=sizing.setting.batch,
-        sequence=sizing.setting.sequence,
-        threads=sizing.setting.threads,
-        teacher=_student_row(sizing.teacher),
-        considered=sizing.enumeration.considered,
-        refused=sizing.enumeration.refused,
-        warnings=sizing.enumeration.warnings,
-        students=[_student_row(student) for student in sizing.students],
-        chosen=sizing.chosen.name if sizing.chosen else None,
-        reason=sizing.reason,
-    )
+def _teacher_table(teacher: PricedStudent) -> dict[str, Any]:
+    return {
+        "id": teacher.name,
+        "spec": teacher.spec.to_dict(),
+        "parameters": teacher.parameters,
+        "capacity": teacher.capacity,
+        "share": teacher.share,
+        "macs": teacher.macs,
+        "prices": {precision: price_table(price) for precision, price in teacher.prices.items()},
+        "warnings": teacher.warnings,
+    }
 
 
-def sizing_file(sizing: Sizing) -> SizingFile:
-    """The evidence of `sizing`."""
-    return SizingFile(
-        limits=[LimitRow(**asdict(limit)) for limit in sizing.limits],
-        calibrated=sizing.calibrated,
-        finalists=sizing.finalists,
-        repeated=sizing.repeated,
-        measurements={name: _measurement_row(found) for name, found in sizing.measurements.items()},
-        fits={precision: _fit_row(fits) for precision, fits in sizing.fits.items()},
-        forecasts={name: _forecast_row(forecast) for name, forecast in sizing.forecasts.items()},
-        pareto=sizing.pareto,
-        chosen=sizing.chosen.name if sizing.chosen else None,
-        fitting=sizing.fitting,
-        obstacle=ObstacleRow(**sizing.obstacle.to_dict()) if sizing.obstacle else None,
-    )
-
-
-def _student_row(student: PricedStudent) -> StudentRow:
-    return StudentRow(
-        id=student.name,
-        spec=student.spec.to_dict(),
-        parameters=student.parameters,
-        capacity=student.capacity,
-        share=student.share,
-        macs=student.macs,
-        prices={precision: _price_row(price) for precision, price in student.prices.items()},
-        warnings=list(student.warnings),
-    )
-
-
-def _price_row(price: Price) -> PriceRow:
-    return PriceRow(
-        weight_bytes=price.counts.weight_bytes,
-        activation_bytes=price.counts.activation_bytes,
-        peak_activation_bytes=price.counts.peak_activation_bytes,
-        memory_bytes=price.memory_bytes,
-        roofline=RooflineRow(**asdict(price.roofline)),
-    )
-
-
-def _measurement_row(found: Measurement) -> MeasurementRow:
-    return MeasurementRow(**asdict(found))
-
-
-def _fit_row(fits: Fits) -> FitRow:
+def _fit_table(fits: Fits) -> dict[str, Any]:
     tables = {name: getattr(fits, name) for name in ("latency", "memory", "size")}
-    return FitRow(**{name: fit.to_dict() if fit else None for name, fit in tables.items()})
-
-
-def _forecast_row(forecast: Forecast) -> ForecastRow:
-    return ForecastRow(
-        latency_s=IntervalRow(**asdict(forecast.latency)) if forecast.latency else None,
-        memory_bytes=IntervalRow(**asdict(forecast.memory)),
-        size_bytes=IntervalRow(**asdict(forecast.size)),
-    )
+    return {name: fit.to_dict() if fit else None for name, fit in tables.items()}
 
 
 M = TypeVar("M", bound=Model)

@@ -13,8 +13,7 @@ from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import Price, PricedStudent
 from edgekd.student import Candidate
 
-# Chosen on 36 BERT encoders in onnxruntime on one x86 core (1-6 layers, hidden 64-384, 64 tokens, fp32): from 6
-# spanning students the median error of the others was 4 %, from 12 it was 3 %.
+# From short to long, as few students as there are allow; benchmarks/sizing_fit.py measures how well they predict.
 LATENCY_MODELS: tuple[Terms, ...] = (
     (ONE, "macs"),
     (ONE, "layers", "macs"),

@@ -82,11 +82,15 @@ def priced(
 ) -> list[PricedStudent]:
     """`students` with their prices, in the same order."""
     reference = count(teacher, batch=setting.batch, sequence=setting.sequence, precision="fp32")
-    tallies = {
-        precision: CountTally(batch=setting.batch, sequence=setting.sequence, precision=precision)
-        for precision in setting.precisions
-    }
-    return [_priced(spec, reference.parameters, profile, setting, tallies) for spec in students]
+    tally = CountTally(batch=setting.batch, sequence=setting.sequence, precisions=setting.precisions)
+    return [_priced(spec, reference.parameters, profile, setting, tally.counts(spec)) for spec in students]
+
+
+def warnings_from_share(share: float) -> tuple[str, ...]:
+    """What to say about a student with that share of the teacher's parameters; nothing for most."""
+    if share >= SMALL_SHARE:
+        return ()
+    return (f"only {text_from_share(share)} of the teacher's parameters: expect a large loss of accuracy",)
 
 
 def vocabulary_parameters(spec: StudentSpec) -> int:
@@ -118,16 +122,13 @@ def _priced(
     teacher_parameters: int,
     profile: DeviceProfile,
     setting: Setting,
-    tallies: Mapping[str, CountTally],
+    counts: Mapping[str, Counts],
 ) -> PricedStudent:
     prices = {}
-    for precision, tally in tallies.items():
-        counts = tally.counts(spec)
-        roofline = predict(counts, profile, precision=precision, threads=setting.threads)
-        prices[precision] = Price(counts, roofline, predict_memory(counts))
+    for precision, counted in counts.items():
+        roofline = predict(counted, profile, precision=precision, threads=setting.threads)
+        prices[precision] = Price(counted, roofline, predict_memory(counted))
     parameters = next(iter(prices.values())).counts.parameters
     share = parameters / teacher_parameters
-    warnings: tuple[str, ...] = ()
-    if share < SMALL_SHARE:
-        warnings = (f"only {text_from_share(share)} of the teacher's parameters: expect a large loss of accuracy",)
-    return PricedStudent(spec, parameters, parameters - vocabulary_parameters(spec), share, prices, warnings)
+    capacity = parameters - vocabulary_parameters(spec)
+    return PricedStudent(spec, parameters, capacity, share, prices, warnings_from_share(share))

@@ -1,17 +1,20 @@
 """Exact counts of many students at once.
 
 From the second on, the layers of a transformer are equal, so every count grows by the same amount with each further
-layer. Students that differ in layers alone therefore share two counts of `edgekd.cost.count`; a test compares both.
+layer. Students that differ in layers alone therefore share three counts of `edgekd.cost.count`, each made for all
+precisions together; a test compares both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from edgekd.cost.count import Counts, Macs, count, parameters
+from edgekd.cost.count import Counts, Macs, count_each, parameters
 from edgekd.student import StudentSpec
 
 _Shape = tuple[int, int, int, int, int]
+_ByPrecision = dict[str, Counts]
 
 
 class ParameterTally:
@@ -31,24 +34,25 @@ class ParameterTally:
 
 
 class CountTally:
-    """Counts of the students of one teacher for one input shape and precision."""
+    """Counts of the students of one teacher for one input shape."""
 
-    def __init__(self, *, batch: int, sequence: int, precision: str) -> None:
+    def __init__(self, *, batch: int, sequence: int, precisions: Sequence[str]) -> None:
         self._setting = {"batch": batch, "sequence": sequence}
-        self._precision = precision
-        self._known: dict[_Shape, tuple[Counts, Counts]] = {}
+        self._precisions = tuple(precisions)
+        self._known: dict[_Shape, tuple[_ByPrecision, _ByPrecision]] = {}
 
-    def counts(self, spec: StudentSpec) -> Counts:
-        """What `edgekd.cost.count.count` gives for `spec`. Errors: SpecError."""
+    def counts(self, spec: StudentSpec) -> _ByPrecision:
+        """What `edgekd.cost.count.count` gives for `spec`, by precision. Errors: SpecError."""
         if spec.layers == 1:
-            return count(spec, **self._setting, precision=self._precision)
+            return self._counted(spec)
         shape = _shape(spec)
         if shape not in self._known:
-            two, three = (
-                count(replace(spec, layers=layers), **self._setting, precision=self._precision) for layers in (2, 3)
-            )
-            self._known[shape] = (two, three)
-        return _continued(*self._known[shape], spec.layers - 2)
+            self._known[shape] = (self._counted(replace(spec, layers=2)), self._counted(replace(spec, layers=3)))
+        two, three = self._known[shape]
+        return {name: _continued(two[name], three[name], spec.layers - 2) for name in self._precisions}
+
+    def _counted(self, spec: StudentSpec) -> _ByPrecision:
+        return count_each(spec, self._precisions, **self._setting)
 
 
 def _shape(spec: StudentSpec) -> _Shape:

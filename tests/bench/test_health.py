@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.bench.health import WARNINGS, code_of, warnings_for, was_throttled
+from edgekd.bench.health import WARNINGS, code_of, host_warnings, warnings_for, was_throttled
 from edgekd.record import HostFacts, ProcessRun
 
 FINE = {
@@ -40,6 +40,8 @@ def test_quiet_board_and_steady_run_give_no_warning() -> None:
         ({"load_before": 1.1}, "load"),
         ({"throttled_after": "0x50005"}, "throttled"),
         ({"temperature_c_after": None}, "temperature"),
+        ({"temperature_c_before": None, "temperature_c_after": None}, "temperature"),
+        ({"governor": None, "temperature_c_before": None, "temperature_c_after": None}, "unknown"),
         ({"samples": [100] * 29}, "short"),
         ({"samples": [100] * 10 + [102] * 10 + [104] * 10}, "drift"),
         ({"samples": [104] * 10 + [102] * 10 + [100] * 10}, "drift"),
@@ -63,9 +65,16 @@ def test_every_warning_ends_with_its_remedy() -> None:
         "temperature_c_after": None,
     }
     found = warnings_for(HostFacts(**troubled), [run], min_samples=10)
-    assert [code_of(warning) for warning in found] == list(WARNINGS)
+    assert [code_of(warning) for warning in found] == [code for code, remedy in WARNINGS.items() if remedy]
     assert all(warning.endswith(f"{WARNINGS[code_of(warning)]}.") for warning in found)
     assert not any("\x1b" in warning for warning in found)
+
+
+def test_host_that_tells_neither_governor_nor_temperature_gets_one_short_note() -> None:
+    silent = {**FINE, "governor": None, "temperature_c_before": None, "temperature_c_after": None}
+    assert host_warnings(HostFacts(**silent)) == ["unknown: governor and temperature are unknown on this host."]
+    half = {**silent, "temperature_c_before": 40.0}
+    assert [code_of(warning) for warning in host_warnings(HostFacts(**half))] == ["governor", "temperature"]
 
 
 @pytest.mark.parametrize(

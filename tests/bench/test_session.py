@@ -11,12 +11,12 @@ import pytest
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import relative_latency
 from edgekd.bench.sentinel import sentinel_model
-from edgekd.bench.session import artifact_from_file, measure, measure_pairs
+from edgekd.bench.session import _latency_record, _Result, artifact_from_file, measure, measure_pairs
 from edgekd.errors import HostError, InputError, MeasureError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.local import LocalHost
 from edgekd.hosts.open import open_host
-from edgekd.record import Artifact, LatencyRecord, PairedRecord, read_record, write_record
+from edgekd.record import Artifact, HostFacts, LatencyRecord, PairedRecord, Runtime, read_record, write_record
 
 QUICK = BenchPlan(
     processes=2, warmup_s=0.05, min_duration_s=0.1, min_samples=20, dims={"batch": 1, "sequence": 16}, id_limit=50
@@ -186,6 +186,13 @@ def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> 
     board = _board(_result(), _result(host={**HOST, "boot_id": "b"}))
     with pytest.raises(MeasureError, match="rebooted"):
         measure(board, _models(classifier), QUICK)
+
+
+def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classifier: Path) -> None:
+    results = [_Result(HostFacts(**HOST, name="fake"), Runtime(**RUNTIME), {}, "perf_counter_ns", dict(RUN))]
+    artifact = artifact_from_file(classifier)
+    record = _latency_record(artifact, results, BenchPlan(processes=3), None)
+    assert (record.protocol.processes, len(record.runs)) == (3, 1)
 
 
 def test_facts_before_and_after_span_all_processes(classifier: Path) -> None:

@@ -6,18 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnx import numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.pytorch_utils import Conv1D
 
 from edgekd.cost.count import (
     activation_bytes,
     count,
+    count_each,
     macs,
     parameters,
     peak_activation_bytes,
@@ -25,6 +24,8 @@ from edgekd.cost.count import (
 )
 from edgekd.cost.operators import operators
 from edgekd.errors import SpecError
+from edgekd.export.onnx import export_onnx
+from edgekd.export.quantize import quantize_dynamic
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
 
@@ -188,54 +189,41 @@ def test_peak_does_not_grow_with_depth_and_activations_do() -> None:
     assert per_layer % 6 == 0
 
 
-def model_of_linear_layers(spec: StudentSpec, path: Path) -> None:
-    """An ONNX model with the matrices of `spec`, as MatMul or Gemm with the weights transposed, and one table."""
-    generator = np.random.default_rng(0)
-    nodes, weights, graph_inputs, graph_outputs = [], [], [], []
-    for op in operators(spec, batch=1, sequence=4):
-        if not op.matrix:
-            continue
-        rows = op.macs // op.matrix
-        inputs, outputs = op.input_elements // rows, op.elements // rows
-        gemm = rows == 1
-        matrix = generator.normal(size=(outputs, inputs) if gemm else (inputs, outputs)).astype(np.float32)
-        weights.append(numpy_helper.from_array(matrix, f"{op.name}.weight"))
-        graph_inputs.append(helper.make_tensor_value_info(f"{op.name}.in", TensorProto.FLOAT, [rows, inputs]))
-        graph_outputs.append(helper.make_tensor_value_info(f"{op.name}.out", TensorProto.FLOAT, [rows, outputs]))
-        kind, options = ("Gemm", {"transB": 1}) if gemm else ("MatMul", {})
-        nodes.append(helper.make_node(kind, [f"{op.name}.in", f"{op.name}.weight"], [f"{op.name}.out"], **options))
-    table = generator.normal(size=(spec.vocabulary, spec.hidden)).astype(np.float32)
-    weights.append(numpy_helper.from_array(table, "table"))
-    graph_inputs.append(helper.make_tensor_value_info("ids", TensorProto.INT64, [4]))
-    graph_outputs.append(helper.make_tensor_value_info("words", TensorProto.FLOAT, [4, spec.hidden]))
-    nodes.append(helper.make_node("Gather", ["table", "ids"], ["words"]))
-    graph = helper.make_graph(nodes, "linear_layers", graph_inputs, graph_outputs, weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+@pytest.mark.parametrize(("spec", "seed"), [case for case in cases() if case.values[1] == 2])
+def test_weights_are_what_the_exported_files_hold(spec: StudentSpec, seed: int, tmp_path: Path) -> None:
+    model = build(spec, seed=seed)
+    export_onnx(model, tmp_path / "fp32.onnx", kind="image" if spec.family == "vit" else "text")
+    quantize_dynamic(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
+    for precision in ("fp32", "int8"):
+        stored = onnx.load(tmp_path / f"{precision}.onnx").graph.initializer
+        assert weight_bytes(spec, precision) == sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
 
 
-def test_int8_weights_are_what_dynamic_quantisation_of_onnxruntime_leaves(tmp_path: Path) -> None:
-    two_layers = StudentSpec(**(BERT.to_dict() | {"layers": 2}))
-    model_of_linear_layers(two_layers, tmp_path / "fp32.onnx")
-    quantize_dynamic(
-        tmp_path / "fp32.onnx",
-        tmp_path / "int8.onnx",
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=False,
-        weight_type=QuantType.QInt8,
-    )
-    stored = onnx.load(tmp_path / "int8.onnx").graph.initializer
-    measured = sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
-    trace = operators(two_layers, batch=1, sequence=4)
-    others = 4 * sum(op.floats for op in trace if op.name != "words")
-    assert weight_bytes(two_layers, "int8") == measured + others
+def test_one_of_the_exported_models_has_a_tied_head() -> None:
+    chosen = [case.values[0] for case in cases() if case.values[1] == 2]
+    assert [spec.architecture for spec in chosen if spec.tied and not spec.labels] == ["gpt2", "llama"]
 
 
-def test_fp32_weights_take_four_bytes_and_a_tied_head_costs_a_copy_in_int8() -> None:
+def test_an_output_channel_costs_a_scale_and_a_zero_point_in_int8() -> None:
+    wider = StudentSpec(**(BERT.to_dict() | {"ffn": 65}))
+    # Another column of one matrix with its bias, and another row of the other, in each layer.
+    assert weight_bytes(wider, "int8") - weight_bytes(BERT, "int8") == 3 * (16 + 4 + 1 + 4 + 16)
+
+
+def test_fp32_weights_take_four_bytes_and_a_tied_head_costs_a_copy() -> None:
     untied = StudentSpec(**(LLAMA.to_dict() | {"tied": False}))
     table = LLAMA.vocabulary * LLAMA.hidden
-    assert weight_bytes(LLAMA, "fp32") == 4 * parameters(LLAMA)
+    assert weight_bytes(untied, "fp32") == 4 * parameters(untied)
     assert parameters(untied) == parameters(LLAMA) + table
-    assert weight_bytes(untied, "int8") == weight_bytes(LLAMA, "int8")
+    for precision in ("fp32", "int8"):
+        assert weight_bytes(untied, precision) == weight_bytes(LLAMA, precision)
+
+
+def test_one_list_of_operators_serves_all_precisions() -> None:
+    each = count_each(BERT, ("int8", "fp32"), batch=2, sequence=7)
+    assert list(each) == ["int8", "fp32"]
+    for precision, counts in each.items():
+        assert counts == count(BERT, batch=2, sequence=7, precision=precision)
 
 
 def test_counts_join_the_single_functions() -> None:

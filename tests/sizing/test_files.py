@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,75 @@ def test_decisions_come_back_as_they_were_written(
     assert back.considered == 9
 
 
+@pytest.mark.parametrize("family", ["teacher", "vit", "llama"])
+@pytest.mark.parametrize("precisions", [("fp32",), ("int8", "fp32")])
+@pytest.mark.parametrize("peak", [None, "10 GMAC/s"])
+def test_every_number_of_every_student_and_forecast_comes_back(
+    family: str,
+    precisions: tuple[str, ...],
+    peak: str | None,
+    request: pytest.FixtureRequest,
+    make_profile: Callable[..., DeviceProfile],
+    tmp_path: Path,
+) -> None:
+    spec = request.getfixturevalue(family)
+    space = Space(layers=[1, 2, 5], hidden=[2 * spec.head_dim, spec.hidden], ffn=[40, spec.ffn], min_share=0.001)
+    sla = Sla.model_validate({"latency": {"p95": "6 ms"}})
+    found = size(
+        spec, space, sla, make_profile(peak=peak), Search(), precisions=precisions, batch=2, sequence=32, threads=1,
+        measure=None,
+    )  # fmt: skip
+    write_students(found, tmp_path / "students.json")
+    write_sizing(found, tmp_path / "sizing.json")
+    back, evidence = read_students(tmp_path / "students.json"), read_sizing(tmp_path / "sizing.json")
+    assert back.precisions == list(precisions)
+    assert any(row.warnings for row in back.students)
+    for row, student in zip([back.teacher, *back.students], [found.teacher, *found.students], strict=True):
+        assert row.model_dump(exclude={"prices"}) == {
+            "id": student.name,
+            "spec": student.spec.to_dict(),
+            "parameters": student.parameters,
+            "capacity": student.capacity,
+            "share": student.share,
+            "macs": student.macs,
+            "warnings": list(student.warnings),
+        }
+        for precision, price in student.prices.items():
+            assert row.prices[precision].model_dump() == {
+                "weight_bytes": price.counts.weight_bytes,
+                "activation_bytes": price.counts.activation_bytes,
+                "peak_activation_bytes": price.counts.peak_activation_bytes,
+                "memory_bytes": price.memory_bytes,
+                "roofline": asdict(price.roofline),
+            }
+    assert {name: row.model_dump() for name, row in evidence.forecasts.items()} == {
+        name: {
+            "latency_s": asdict(forecast.latency) if forecast.latency else None,
+            "memory_bytes": asdict(forecast.memory),
+            "size_bytes": asdict(forecast.size),
+        }
+        for name, forecast in found.forecasts.items()
+    }
+
+
+def test_ten_thousand_students_are_sized_and_stored_quickly_and_small(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], tmp_path: Path
+) -> None:
+    widths, inner = list(range(64, 385, 32)), list(range(64, 1281, 8))
+    space = Space(layers=[1, 2, 3, 4, 5, 6], hidden=widths, ffn=inner, min_share=0.0)
+    sla = Sla.model_validate({"latency": {"p95": "6 ms"}})
+    begin = time.process_time()
+    found = size(
+        teacher, space, sla, make_profile(peak="10 GMAC/s"), Search(), precisions=["fp32", "int8"], batch=1,
+        sequence=64, threads=1, measure=None,
+    )  # fmt: skip
+    write_students(found, tmp_path / "students.json")
+    # About 1.2 s on a quiet core; the bound leaves room for a slow one that other processes share.
+    assert time.process_time() - begin < 6
+    assert len(found.students) > 10_000
+    assert (tmp_path / "students.json").stat().st_size < 330 * len(found.students)
+
+
 def test_evidence_comes_back_as_it_was_written(
     teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -99,11 +170,17 @@ def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema_version": "2.0"}, "schema_version '2.0'"),
+        ({"schema_version": "9.0"}, "schema_version '9.0'"),
         ({"kind": "sizing"}, "no students.json"),
         ({"chosen": "L9"}, "not among the students"),
         ({"surprise": 1}, "surprise"),
         ({"considered": "many"}, "considered"),
+        ({"columns": ["id"]}, "columns are not those of schema_version 2.0"),
+        ({"precisions": ["int8"]}, "precisions are not those that the teacher has"),
+        ({"precisions": [1]}, "precisions are not those that the teacher has"),
+        ({"students": [["L1"]]}, "students: entry 0 is no list of 18 values"),
+        ({"students": {}}, "students is no list"),
+        ({"teacher": {"id": "L6"}}, r"teacher\.spec"),
     ],
 )
 def test_damaged_decisions_are_refused(written: Path, change: dict[str, object], words: str) -> None:
@@ -113,16 +190,39 @@ def test_damaged_decisions_are_refused(written: Path, change: dict[str, object],
         read_students(path)
 
 
-def test_impossible_spec_in_the_decisions_is_refused(
-    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
-) -> None:
-    path = tmp_path / "students.json"
-    write_students(sized(teacher, make_profile(), make_board()), path)
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("layers", 0, r"students\.0\.spec.*layers is 0"),
+        ("parameters", 0, r"students\.0\.parameters"),
+        ("parameters", 10**400, r"students\.0\.parameters"),
+        ("parameters", "many", r"students\.0\.parameters"),
+        ("fp32.bound", "luck", r"students\.0\.prices\.fp32\.roofline\.bound"),
+    ],
+)
+def test_impossible_student_in_the_decisions_is_refused(written: Path, column: str, value: object, words: str) -> None:
+    path = written / "students.json"
     table = read_json(path)
-    table["students"][0]["spec"]["layers"] = 0
+    table["students"][0][table["columns"].index(column)] = value
     write_json(path, table)
-    with pytest.raises(RecordError, match=r"students\.0\.spec.*layers is 0"):
+    with pytest.raises(RecordError, match=words):
         read_students(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"columns": []}, "columns are not those"),
+        ({"forecasts": []}, "columns are not those"),
+        ({"forecasts": {"L1": [1.0]}}, "entry 0 is no list of 9 values"),
+        ({"forecasts": {"L1": [None, 1.0, *[2.0] * 7]}}, r"forecasts\.L1\.latency_s\.low"),
+    ],
+)
+def test_damaged_evidence_is_refused(written: Path, change: dict[str, object], words: str) -> None:
+    path = written / "sizing.json"
+    write_json(path, {**read_json(path), **change})
+    with pytest.raises(RecordError, match=words):
+        read_sizing(path)
 
 
 def test_damaged_fit_is_refused(
