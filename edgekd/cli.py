@@ -215,7 +215,8 @@ def gate_command(
     from edgekd.report.terminal import verdict_lines
 
     judged = gate_files(records, sla, out=out, junit=junit, github=github)
-    for line in (*verdict_lines(judged.verdict), *judged.annotations):
+    warnings = (f"  warning: {printable(warning, 300)}" for warning in judged.warnings)
+    for line in (*verdict_lines(judged.verdict), *warnings, *judged.annotations):
         print(line)
     return judged.exit_code
 

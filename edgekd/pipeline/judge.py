@@ -22,10 +22,11 @@ from edgekd.sla import load_sla
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict with its exit code and the annotation lines that were asked for."""
+    """A verdict with its exit code, what its records warn of, and the annotation lines that were asked for."""
 
     verdict: Verdict
     exit_code: int
+    warnings: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
 
 
@@ -37,14 +38,17 @@ def gate_files(
     With `github`, the summary is appended to the file that $GITHUB_STEP_SUMMARY names.
     Errors: InputError, SlaError, RecordError.
     """
-    verdict = judge([record for _, record in read_records(records)], load_sla(sla))
+    found = [record for _, record in read_records(records)]
+    verdict = judge(found, load_sla(sla))
     if out is not None:
         write_verdict(verdict, out)
     if junit is not None:
         write_junit(verdict, junit)
     if github:
         _append_summary(summary_text(verdict))
-    return Judged(verdict, exit_code(verdict), tuple(annotation_lines(verdict)) if github else ())
+    evidence = (record for record in found if record.artifact.sha256 == verdict.sha256)
+    warnings = dict.fromkeys(warning for record in evidence for warning in record.warnings)
+    return Judged(verdict, exit_code(verdict), tuple(warnings), tuple(annotation_lines(verdict)) if github else ())
 
 
 def _append_summary(text: str) -> None:

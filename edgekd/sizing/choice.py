@@ -133,7 +133,8 @@ def _exceeds(one: PricedStudent, other: PricedStudent | None) -> bool:
 
 def reason_text(student: PricedStudent, limits: Sequence[Limit]) -> str:
     """Why `student` was chosen, without a measured number: the same in every run that decides the same."""
-    kept = " and ".join(f"{limit.name} {limit.text}" for limit in limits)
+    words = [f"{limit.name.removeprefix('latency.')} within {limit.text}" for limit in limits]
+    kept = ", ".join(words[:-1]) + (" and " if words[:-1] else "") + words[-1] if words else ""
     size = text_from_count(student.capacity)
     most = f"{student.name} has the most parameters outside the embeddings ({size}) of the students that"
     return f"{most} keep {kept}" if kept else f"{most} were considered; the SLA limits neither latency, memory nor size"

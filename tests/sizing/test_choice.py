@@ -98,4 +98,4 @@ def test_unknown_ratio_does_not_keep_a_limit() -> None:
 
 
 def test_reason_names_the_limits_and_no_measured_number(six: list[PricedStudent]) -> None:
-    assert reason_text(six[0], [LIMIT]).endswith("of the students that keep latency.p50 1.00 s")
+    assert reason_text(six[0], [LIMIT]).endswith("of the students that keep p50 within 1.00 s")
