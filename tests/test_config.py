@@ -21,7 +21,7 @@ class Outer(Model):
     limit: Seconds | None = None
     size: Bytes | None = None
     drop: Share | None = None
-    layers: list[int] = []
+    layers: list[int] = []  # noqa: RUF012  pydantic copies defaults
 
 
 def parsed(text: str, *overrides: str) -> Outer:

@@ -58,12 +58,12 @@ def test_contradictions_are_refused(override: str, message: str) -> None:
 
 
 def test_a_sequence_longer_than_the_text_is_refused() -> None:
-    with pytest.raises(RecipeError, match="longer than data.max_length"):
+    with pytest.raises(RecipeError, match=r"longer than data\.max_length"):
         load_recipe("sst2", ["bench.sequence=500"])
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="Did you mean 'quickstart'"):
+    with pytest.raises(RecipeError, match=r"Did you mean 'quickstart'"):
         load_recipe("quikstart")
 
 
