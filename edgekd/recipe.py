@@ -13,6 +13,7 @@ from edgekd.config import Model, Number, Seconds, Share, read_source, validated,
 from edgekd.errors import RecipeError
 from edgekd.sla import Sla
 from edgekd.text import did_you_mean, listing
+from edgekd.units import text_from_s
 
 TASKS = ("text-classification", "image-classification")
 BUILTIN = Path(__file__).parent / "recipes"
@@ -211,7 +212,10 @@ class Bench(Model):
 
 
 class Budget(Model):
-    """Most time a step may take: `training` for teacher and student each, `measuring` for one host session."""
+    """Most time a step may take: `training` for teacher and student each, `measuring` for the artifacts on the host.
+
+    A training that runs out of time keeps the best so far; a protocol that must take longer is refused.
+    """
 
     training: Positive = 4 * 3600.0
     measuring: Positive = 1800.0
@@ -251,6 +255,13 @@ class Recipe(Model):
             raise ValueError("bench.sequence has no meaning for images; remove it")
         if sequence is not None and sequence > self.data.max_length:
             raise ValueError(f"bench.sequence {sequence} is longer than data.max_length {self.data.max_length}")
+        artifacts = 1 + len(self.precisions)
+        least_s = artifacts * self.bench.processes * (self.bench.warmup + self.bench.duration)
+        if least_s > self.budget.measuring:
+            raise ValueError(
+                f"bench takes at least {text_from_s(least_s)} ({artifacts} artifacts, {self.bench.processes} processes "
+                f"each), budget.measuring allows {text_from_s(self.budget.measuring)}; raise it, or shorten bench"
+            )
         return self
 
     @property

@@ -43,6 +43,10 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("bench.duration=0 s", "greater than 0"),
         ("bench.processes=2", "greater than or equal to 3"),
         ("budget.training=0 s", "greater than 0"),
+        (
+            "budget.measuring=5 s",
+            "bench takes at least 19.5 s (3 artifacts, 5 processes each), budget.measuring allows 5.00 s",
+        ),
         ("precisions=[fp16]", "'fp32' or 'int8'"),
         ("precisions=[]", "expected fp32, int8 or both"),
         ("precisions=[int8, int8]", "each once"),
