@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from edgekd import __version__
-from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EdgekdError
+from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PASS, EdgekdError
 from edgekd.files import write_error
 from edgekd.text import printable
 
@@ -40,6 +40,7 @@ RecipeName = Annotated[
 ]
 Overrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as --set sla.latency.p95='5 ms'. May be repeated.")]  # fmt: skip
 Out = Annotated[Path | None, Option("--out", help="The run folder; runs/NAME by default.")]
+Again = Annotated[list[str] | None, Option("--again", metavar="STEP", help="Run this step although nothing has changed, such as bench after a noisy verdict. May be repeated.")]  # fmt: skip
 DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe and the plan, and do nothing.")]
 
 
@@ -109,7 +110,15 @@ def _root(
     pass
 
 
-def _run(recipe: str, overrides: list[str] | None, out: Path | None, *, only: str | None, dry_run: bool) -> int:
+def _run(
+    recipe: str,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    only: str | None,
+    dry_run: bool,
+    again: list[str] | None = None,
+) -> int:
     from rich.console import Console
 
     from edgekd.display import LiveProgress
@@ -120,18 +129,21 @@ def _run(recipe: str, overrides: list[str] | None, out: Path | None, *, only: st
         print(describe(plan(recipe, overrides or [], out, only=only)))
         return 0
     with LiveProgress(Console(stderr=True)) as progress:
-        outcome = run(recipe, overrides or [], out, only=only, progress=progress)
+        outcome = run(recipe, overrides or [], out, only=only, again=again or [], progress=progress)
     console = Console(soft_wrap=True, highlight=False)
-    for line in summary_lines(outcome.root) if only is None else [f"files in {outcome.root}"]:
-        console.print(line)
+    whole = only is None or outcome.exit_code != EXIT_PASS
+    for line in summary_lines(outcome.root) if whole else [f"files in {outcome.root}"]:
+        console.print(line, markup=False)
     return outcome.exit_code
 
 
 @app.command("run")
 @guarded
-def run_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+def run_command(
+    recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False, again: Again = None
+) -> int:
     """Run every step of a recipe, and only what has changed: teacher, size, distill, export, bench, gate, report."""
-    return _run(recipe, overrides, out, only=None, dry_run=dry_run)
+    return _run(recipe, overrides, out, only=None, dry_run=dry_run, again=again)
 
 
 @app.command("teacher")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
 from edgekd.errors import HostError, InputError
-from edgekd.files import content_hash, sha256_of_file
+from edgekd.files import content_hash, read_json, sha256_of_file
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, HostChoice, Recipe
 from edgekd.text import printable
@@ -106,6 +109,12 @@ class Context:
         entry = self.ledger.entry(step)
         return entry.files if entry is not None else {}
 
+    def data_content(self, *parts: str) -> Any:
+        """The hashes of `parts` of the data set as the step teacher read it; None before it did."""
+        path = self.path(DATA_JSON)
+        table = read_json(path) if path.exists() else {}
+        return [table.get(part) for part in parts]
+
     @contextmanager
     def open_host(self) -> Iterator[Host]:
         """The host that the recipe names, open, and sure to have the processor of the device that the recipe names.
@@ -122,7 +131,8 @@ class Context:
             if isa != self.profile.isa:
                 raise InputError(
                     f"host {self.recipe.host.url}: its processor is {printable(machine, 40)}, the device "
-                    f"{self.profile.name} is {self.profile.isa}. Set host.url to such a board, or choose another device"
+                    f"{self.profile.name} is {self.profile.isa}. Set host.url to such a board, or another device: "
+                    f"--set device=generic-{isa.replace('_', '-')}"
                 )
             yield host
 
@@ -150,22 +160,43 @@ def file_facts(path: Path) -> list[Any]:
     return [path.name, sha256_of_file(path)]
 
 
+def data_used(data: Data, base: Path) -> Data:
+    """The part of `data` that is read: `otherwise` where the local source does not exist."""
+    absent = ":" not in data.source and not (base / Path(data.source).expanduser()).exists()
+    return data_used(data.otherwise, base) if absent and data.otherwise is not None else data
+
+
 def data_facts(data: Data, base: Path) -> Any:
-    """What identifies the user's data: the settings, and the content of the local files they name."""
-    source = base / Path(data.source).expanduser()
-    settings = data.model_dump(mode="json", exclude={"otherwise"})
-    if ":" not in data.source and not source.exists() and data.otherwise is not None:
-        return data_facts(data.otherwise, base)
+    """What identifies the user's data: the settings, and the content of every local file that may be read for them."""
+    used = data_used(data, base)
+    source = base / Path(used.source.removeprefix("hub:")).expanduser()
+    files: list[Path] = []
     if source.is_file():
-        files = [source]
+        named = [source.parent / name for name in (used.train, used.validation, used.test) if name]
+        files = [source, *(path for path in named if path.is_file() and path != source)]
     elif source.is_dir():
-        named = [source / name for name in (data.train, data.validation, data.test) if name]
-        files = [path for path in named if path.is_file()]
-        files = files or sorted(path for path in source.iterdir() if path.is_file())
-        files += [path for path in sorted(source.glob("*labels-idx1*")) if path not in files]
-    else:
-        files = []
-    return [settings, [file_facts(path) for path in files]]
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+    settings = used.model_dump(mode="json", exclude={"otherwise"})
+    return [settings, [_data_file_facts(path, source) for path in files]]
+
+
+def _data_file_facts(path: Path, source: Path) -> list[Any]:
+    """As file_facts; files in folders below, which are many where images lie there, by size and time."""
+    if path.parent in (source, source.parent):
+        return file_facts(path)
+    facts = path.stat()
+    return [path.relative_to(source).as_posix(), facts.st_size, facts.st_mtime_ns]
+
+
+def machine_facts(choice: HostChoice) -> Any:
+    """What is known unasked of the machine behind `choice`: of this one its name and runtime, else the URL."""
+    if choice.url != "local":
+        return choice.url
+    try:
+        runtime = importlib.metadata.version("onnxruntime")
+    except importlib.metadata.PackageNotFoundError:
+        runtime = "none"
+    return [platform.node(), platform.machine(), os.cpu_count(), runtime]
 
 
 def model_facts(name: str, base: Path) -> Any:

@@ -10,7 +10,7 @@ from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import CACHE, STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
 from edgekd.pipeline.saved import publish, read_preprocessing, read_trained, save_model, trained
-from edgekd.pipeline.teacher import training_progress
+from edgekd.pipeline.teacher import out_of_time, training_progress
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count, text_from_share
@@ -34,7 +34,7 @@ def inputs(context: Context) -> Any:
     recipe = context.recipe
     settings = recipe.distill.model_dump(mode="json")
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name.startswith(f"{TEACHER}/")}
-    return [chosen_student(context).to_dict(), teacher, settings, recipe.budget.training]
+    return [chosen_student(context).to_dict(), teacher, settings, context.data_content("train", "validation")]
 
 
 def work(context: Context, scratch: Path) -> Done:
@@ -46,7 +46,7 @@ def work(context: Context, scratch: Path) -> Done:
     return Done(
         (context.path(STUDENT), context.path(STUDENT_JSON)),
         f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
-        f"{shown} right on the validation part (teacher {known})",
+        f"{shown} right on the validation part (teacher {known}){out_of_time(table)}",
     )
 
 

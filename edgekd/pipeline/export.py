@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from edgekd.export.manifest import Entry, Manifest, artifact, entry_from_file, write_manifest
 from edgekd.files import make_folder
-from edgekd.pipeline.context import ARTIFACTS, RECORDS, STUDENT, TEACHER, Context, Done
+from edgekd.pipeline.context import ARTIFACTS, RECORDS, STUDENT, TEACHER, Context, Done, data_used
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 from edgekd.record import AccuracyRecord, write_record
 from edgekd.units import text_from_bytes, text_from_share
@@ -27,7 +27,8 @@ def inputs(context: Context) -> Any:
         for name, digest in context.left_by(step).items()
         if name.startswith((f"{TEACHER}/", f"{STUDENT}/"))
     }
-    return [models, recipe.precisions, recipe.parity.model_dump(mode="json"), recipe.bench.batch]
+    data = context.data_content("validation", "test")
+    return [models, recipe.precisions, recipe.parity.model_dump(mode="json"), recipe.bench.batch, data]
 
 
 def work(context: Context, scratch: Path) -> Done:
@@ -118,9 +119,9 @@ def _proved(
     require(result, precision, limits, name=path.name)
     entry = entry_from_file(path, name=path.stem, precision=precision, role=role, parity=result)
     context.progress.update(f"accuracy of {path.stem} on the test part")
-    splits = context.splits
+    splits, source = context.splits, data_used(context.recipe.data, context.base).source
     record = accuracy_record(
         path, artifact(entry), prepared.test(), splits.test.labels.tolist(),
-        dataset=context.recipe.data.source, split=splits.test.name, dataset_sha256=splits.test.sha256,
+        dataset=source, split=splits.test.name, dataset_sha256=splits.test.sha256,
     )  # fmt: skip
     return entry, record

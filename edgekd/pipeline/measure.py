@@ -13,7 +13,7 @@ from edgekd.bench.session import measure
 from edgekd.errors import InputError, UnitError
 from edgekd.export.manifest import artifact, verify
 from edgekd.files import make_folder, read_json, write_error
-from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, open_choice
+from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, machine_facts, open_choice
 from edgekd.recipe import HostChoice
 from edgekd.record import Artifact, LatencyRecord, write_record
 from edgekd.units import duration_s_from_text
@@ -45,13 +45,8 @@ def inputs(context: Context) -> Any:
     """The artifacts, the protocol, the host and the device."""
     recipe = context.recipe
     files = {name: digest for name, digest in context.left_by("export").items() if name.startswith(f"{ARTIFACTS}/")}
-    return [
-        files,
-        recipe.bench.model_dump(mode="json"),
-        recipe.sequence,
-        recipe.host.model_dump(mode="json"),
-        recipe.device,
-    ]
+    bench, host = recipe.bench.model_dump(mode="json"), recipe.host.model_dump(mode="json")
+    return [files, bench, recipe.sequence, host, machine_facts(recipe.host), recipe.device]
 
 
 def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form

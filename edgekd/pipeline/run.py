@@ -13,6 +13,7 @@ from edgekd.files import json_text, make_folder, read_json, write_text
 from edgekd.pipeline import distill, export, judge, measure, page, size, teacher
 from edgekd.pipeline.context import (
     ARTIFACTS,
+    CALIBRATION,
     JUNIT_XML,
     RECIPE_JSON,
     RECORDS,
@@ -31,6 +32,7 @@ from edgekd.pipeline.context import (
 from edgekd.pipeline.ledger import Ledger, locked
 from edgekd.pipeline.saved import RESULT, SAVED
 from edgekd.recipe import Recipe, load_recipe
+from edgekd.text import listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def plan(name: str, overrides: Sequence[str], out: Path | None, *, only: str | N
     states: list[tuple[str, str]] = []
     stale = False
     for step in _selected(only):
-        if not stale and only is None and step.name in AFTER_CHOICE and _nothing_fits(context):
+        if not stale and step.name in AFTER_CHOICE and _nothing_fits(context):
             states.append((step.name, "left out: no student fits"))
             continue
         known = all(ledger.entry(need) is not None for need in step.needs)
@@ -118,10 +120,12 @@ def run(
     out: Path | None = None,
     *,
     only: str | None = None,
+    again: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the recipe `name` up to its verdict and report, or `only` one step from the files of those before.
 
+    The steps named in `again` are run although nothing has changed: to measure again, or with more time.
     Killed at any point, the same call goes on where it stopped; what has not changed is not computed again. When no
     student fits, the steps after `size` are left out and the outcome is a missed SLA, not an error.
     Errors: every branch of EdgekdError.
@@ -131,11 +135,14 @@ def run(
     with locked(context.root):
         ledger = context.ledger
         _write_recipe(context)
+        _start_again(again, context)
+        if only is None:
+            _try_host(context)
         for step in _selected(only):
-            if only is None and step.name in AFTER_CHOICE and _nothing_fits(context):
+            if step.name in AFTER_CHOICE and _nothing_fits(context):
                 _leave_out(context, ledger)
                 continue
-            _check_needs(step, ledger, name if out is None else f"{name} --out {out}")
+            _check_needs(step, context, name if out is None else f"{name} --out {out}", alone=only is not None)
             _run_step(step, context, ledger)
     return Outcome(context.root, _exit_code(context, only))
 
@@ -147,13 +154,39 @@ def _write_recipe(context: Context) -> None:
         write_text(path, text)
 
 
-def _check_needs(step: Step, ledger: Ledger, called: str) -> None:
+def _start_again(again: Sequence[str], context: Context) -> None:
+    """Forget the steps in `again`, with what they would otherwise pick up again. Errors: InputError."""
+    names = [step.name for step in STEPS]
+    for name in again:
+        if name not in names:
+            raise InputError(f"--again {name}: no such step, expected one of {listing(names)}")
+        context.ledger.forget(name)
+        for old in context.path(WORK).glob(f"{name}-*"):
+            shutil.rmtree(old)
+    if "size" in again:
+        shutil.rmtree(context.path(CALIBRATION), ignore_errors=True)
+
+
+def _try_host(context: Context) -> None:
+    """Reach the host before hours are spent on training for it. Errors: as Context.open_host."""
+    step = STEPS[0]
+    if context.ledger.is_current(step.name, inputs_hash(step.inputs(context))):
+        return
+    context.progress.update("reaching the host")
+    with context.open_host():
+        pass
+
+
+def _check_needs(step: Step, context: Context, called: str, *, alone: bool) -> None:
+    """Errors: InputError when a step before has left nothing, or, for a step `alone`, what another recipe asked for."""
     for need in step.needs:
-        if ledger.entry(need) is None:
-            verb = need if need in VERBS else "run"
-            raise InputError(
-                f"{ledger.root}: the step {need} has left no files there. Run first: edgekd {verb} {called}"
-            )
+        verb = need if need in VERBS else "run"
+        where = f"{context.root}: the step {need}"
+        if context.ledger.entry(need) is None:
+            raise InputError(f"{where} has left no files there. Run first: edgekd {verb} {called}")
+        before = next(other for other in STEPS if other.name == need)
+        if alone and not context.ledger.is_current(need, inputs_hash(before.inputs(context))):
+            raise InputError(f"{where} is not up to date with this recipe. Run first: edgekd {verb} {called}")
 
 
 def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
@@ -215,10 +248,12 @@ def _put_student_aside(context: Context, ledger: Ledger) -> None:
 
 
 def _exit_code(context: Context, only: str | None) -> int:
-    if only is not None:
-        return EXIT_SLA_MISSED if only == "size" and _nothing_fits(context) else EXIT_PASS
+    if only == "teacher":
+        return EXIT_PASS
     if _nothing_fits(context):
         return EXIT_SLA_MISSED
+    if only is not None:
+        return EXIT_PASS
     from edgekd.gate.files import read_verdict
     from edgekd.gate.judge import exit_code
 

@@ -22,6 +22,7 @@ from edgekd.pipeline.context import (
     Context,
     Done,
     inputs_hash,
+    machine_facts,
 )
 from edgekd.pipeline.measure import bench_plan
 from edgekd.record import PairedRecord, read_record, write_record
@@ -39,7 +40,12 @@ def inputs(context: Context) -> Any:
     """The teacher's dimensions, the space, the limits, the device and how the host is measured."""
     recipe = context.recipe
     sections = [getattr(recipe, name).model_dump(mode="json") for name in ("space", "sla", "search", "host", "bench")]
-    return [_teacher_spec(context).to_dict(), sections, _measured_with(context), recipe.device]
+    return [
+        _teacher_spec(context).to_dict(),
+        sections,
+        _measured_with(context),
+        context.profile.model_dump(mode="json"),
+    ]
 
 
 def _measured_with(context: Context) -> Any:
@@ -47,7 +53,8 @@ def _measured_with(context: Context) -> Any:
     recipe = context.recipe
     host, bench = recipe.host.model_dump(mode="json"), recipe.bench
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name == f"{TEACHER}/config.json"}
-    return [host, bench.batch, bench.threads, recipe.sequence, recipe.search.pairs, recipe.precisions, teacher]
+    machine = machine_facts(recipe.host)
+    return [host, machine, bench.batch, bench.threads, recipe.sequence, recipe.search.pairs, recipe.precisions, teacher]
 
 
 def _teacher_spec(context: Context) -> StudentSpec:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import RecipeError
 from edgekd.files import write_json
-from edgekd.pipeline.context import TEACHER, TEACHER_JSON, Context, Done, data_facts, model_facts
+from edgekd.pipeline.context import (
+    DATA_JSON,
+    TEACHER,
+    TEACHER_JSON,
+    Context,
+    Done,
+    data_facts,
+    data_used,
+    model_facts,
+)
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count, text_from_share
@@ -23,19 +32,27 @@ def inputs(context: Context) -> Any:
     model = recipe.teacher.model
     origin = None if model is None else model_facts(model, context.base)
     section = recipe.teacher.model_dump(mode="json")
-    return [recipe.task, section, origin, data_facts(recipe.data, context.base), recipe.budget.training]
+    return [recipe.task, section, origin, data_facts(recipe.data, context.base)]
 
 
 def work(context: Context, scratch: Path) -> Done:
-    """Write teacher/ and teacher.json."""
+    """Write teacher/, teacher.json and data.json."""
     table = trained(scratch, lambda folder, hand_over: _train(context, scratch, folder, hand_over))
     publish(scratch, context.path(TEACHER))
+    write_json(context.path(DATA_JSON), table.pop("content"))
     write_json(context.path(TEACHER_JSON), table)
     shown = text_from_share(table["validation_accuracy"], 2)
     return Done(
-        (context.path(TEACHER), context.path(TEACHER_JSON)),
-        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} right on the validation part",
+        (context.path(TEACHER), context.path(TEACHER_JSON), context.path(DATA_JSON)),
+        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} right on the validation part"
+        f"{out_of_time(table)}",
     )
+
+
+def out_of_time(table: dict[str, Any]) -> str:
+    """What to say of a training that its budget stopped; nothing of any other."""
+    late = table["stopped"] == "budget"
+    return "; out of time, the best so far was kept (raise budget.training and use --again)" if late else ""
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
@@ -145,5 +162,6 @@ def _checked(context: Context, model: Any, validation: Any, pad: int | None, ori
         "trained": context.recipe.teacher.fine_tune is not None,
         "validation_accuracy": accuracy(logits, labels),
         "label_names": splits.label_names,
-        "data": {"name": context.recipe.data.source, **parts, "notes": splits.notes},
+        "data": {"name": data_used(context.recipe.data, context.base).source, **parts, "notes": splits.notes},
+        "content": {name: part.sha256 for name, part in splits.parts.items()},
     }
