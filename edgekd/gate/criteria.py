@@ -102,7 +102,7 @@ def _unrepeatable(records: Sequence[AccuracyRecord]) -> bool:
 
 def _undecided_accuracy(blank: Criterion, records: Sequence[AccuracyRecord]) -> Criterion | None:
     if not records:
-        text = "no accuracy record of this artifact (the same SHA-256 is needed). Make one: edgekd run, or edgekd export"
+        text = "no accuracy record of this artifact (of the same SHA-256). Make one: edgekd run, or edgekd export"
         return replace(blank, reason=Reason.NO_ACCURACY_RECORD, text=text)
     if _unrepeatable(records):
         text = "the artifact gave different answers to the same examples; make its runtime deterministic"
