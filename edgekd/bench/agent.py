@@ -4,11 +4,15 @@ It takes raw times and says what the board is like; everything that is a judgeme
 written whole or not at all. A failure that was to be expected ends in a result {"error": {"kind", "message"}} and exit
 status 3, so that the other side can say it in its own words; every other failure is a bug and shows its traceback.
 
-Kinds of errors: spec, missing (a module), model, shape, input, memory, runtime.
+One agent at a time works in a workspace, its current folder: it locks the file LOCK there before it loads anything, as
+long as it works. Agents in different workspaces of one board, or on a system without flock, do not see each other.
+
+Kinds of errors: spec, busy (another agent works there), missing (a module), model, shape, input, memory, runtime.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -20,12 +24,18 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
+
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 EXIT_ERROR = 3
-MIN_WARMUP_RUNS = 3
+MIN_WARMUP_RUNS, MAX_SAMPLES = 3, 2000000
 NS_PER_S = 1000000000
+LOCK, LOCK_STEP_S, LOCK_WAIT_S = "lock", 0.5, 60.0
 PROVIDER = "CPUExecutionProvider"
 FLOATS = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 WIDTHS = (8, 16, 32, 64)
@@ -34,11 +44,7 @@ DTYPES = {**FLOATS, **INTEGERS, "tensor(bool)": "bool"}
 
 
 class AgentError(Exception):
-    """A failure that was to be expected."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    """A failure that was to be expected: its kind and its message."""
 
 
 def clock() -> Tuple[str, Callable[[], int]]:
@@ -58,11 +64,9 @@ def read_text(path: str, limit: int = 65536) -> Optional[str]:
 
 
 def read_int(path: str) -> Optional[int]:
-    text = read_text(path)
-    try:
-        return int(text) if text is not None else None
-    except ValueError:
-        return None
+    with contextlib.suppress(ValueError):
+        return int(read_text(path) or "")
+    return None
 
 
 def field(text: Optional[str], *names: str) -> Optional[str]:
@@ -80,11 +84,6 @@ def kilobytes(text: Optional[str]) -> Optional[int]:
     return int(word) * 1024 if word.isdigit() else None
 
 
-def cpu_name(root: str) -> Optional[str]:
-    board = read_text(root + "sys/firmware/devicetree/base/model")
-    return board or field(read_text(root + "proc/cpuinfo"), "model name", "hardware", "cpu model", "cpu")
-
-
 def temperature_c(root: str) -> Optional[float]:
     """The hottest zone that names the processor, or the hottest of all; None when there is none to believe."""
     zones = []
@@ -100,41 +99,35 @@ def throttled(root: str) -> Optional[str]:
     """What the firmware says of throttling: a Raspberry Pi's bits in hex, or an Intel processor's count of events."""
     tool = shutil.which("vcgencmd")
     if tool:
-        try:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
             said = subprocess.run([tool, "get_throttled"], stdout=subprocess.PIPE, check=False, timeout=10).stdout
-        except (OSError, subprocess.SubprocessError):
-            return None
-        name, _, value = said.decode("utf-8", "replace").strip().partition("=")
-        return value[:32] if name == "throttled" and value else None
+            name, _, value = said.decode("utf-8", "replace").strip().partition("=")
+            return value[:32] if name == "throttled" and value else None
     count = read_int(root + "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count")
     return None if count is None else "%d throttle events" % count
 
 
 def load() -> Optional[float]:
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         return os.getloadavg()[0]
-    except (OSError, AttributeError):
-        return None
+    return None
 
 
 def passing_facts(when: str, root: str = "/") -> Dict[str, Any]:
     """What changes while measuring; taken before and after."""
-    return {
-        "load_" + when: load(),
-        "temperature_c_" + when: temperature_c(root),
-        "throttled_" + when: throttled(root),
-    }
+    return {"load_" + when: load(), "temperature_c_" + when: temperature_c(root), "throttled_" + when: throttled(root)}
 
 
 def lasting_facts(root: str = "/") -> Dict[str, Any]:
     """What the board is."""
+    board = read_text(root + "sys/firmware/devicetree/base/model")
     policy = root + "sys/devices/system/cpu/cpu0/cpufreq/"
     kilohertz = read_int(policy + "scaling_cur_freq")
     return {
         "machine": platform.machine(),
         "system": "%s %s" % (platform.system(), platform.release()),
         "python": platform.python_version(),
-        "cpu": cpu_name(root),
+        "cpu": board or field(read_text(root + "proc/cpuinfo"), "model name", "hardware", "cpu model", "cpu"),
         "cores": os.cpu_count(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "memory_bytes": kilobytes(field(read_text(root + "proc/meminfo"), "MemTotal")),
@@ -142,12 +135,6 @@ def lasting_facts(root: str = "/") -> Dict[str, Any]:
         "boot_id": read_text(root + "proc/sys/kernel/random/boot_id"),
         "clock_hz": None if kilohertz is None else kilohertz * 1000,
     }
-
-
-def peak_memory() -> Dict[str, Any]:
-    """The most physical memory this process ever held; getrusage is not asked, it inherits from the parent."""
-    peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
-    return {"peak_memory_bytes": peak, "peak_memory_source": "VmHWM" if peak else None}
 
 
 def module(name: str) -> Any:
@@ -178,8 +165,6 @@ def open_session(path: str, threads: int) -> Any:
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(path, options, providers=[PROVIDER])
-    except MemoryError:
-        raise AgentError("memory", "the board has too little memory to load the model") from None
     except runtime_errors() as error:
         said = "onnxruntime %s cannot load the model: %s" % (ort.__version__, first_line(error))
         raise AgentError("model", said) from None
@@ -205,10 +190,8 @@ def shape_of(entry: Any, spec: Dict[str, Any]) -> List[int]:
     declared, given = list(entry.shape), spec["shapes"].get(entry.name)
     if given is None:
         return [dimension(entry.name, i, part, spec["dims"], declared) for i, part in enumerate(declared)]
-    fits = len(given) == len(declared) and all(
-        not isinstance(want, int) or want == have for want, have in zip(declared, given)
-    )
-    if not fits:
+    named = [have if isinstance(want, int) else want for want, have in zip(declared, given)]
+    if len(given) != len(declared) or named != declared:
         words = (entry.name, text_of(declared), entry.name, text_of(given))
         raise AgentError("shape", "input %r has the shape %s, which --shape %s=%s does not fit" % words)
     return list(given)
@@ -260,12 +243,9 @@ def make_feeds(session: Any, spec: Dict[str, Any], stored: Optional[str]) -> Dic
         raise AgentError("shape", "--shape names %s, the model's inputs are %s" % words)
     arrays = stored_inputs(stored, entries)
     random = np.random.default_rng(spec["seed"])
-    try:
-        for entry in entries:
-            if entry.name not in arrays:
-                arrays[entry.name] = filled(entry, shape_of(entry, spec), spec["id_limit"], random)
-    except MemoryError:
-        raise AgentError("memory", "the board has too little memory for the model's inputs") from None
+    for entry in entries:
+        if entry.name not in arrays:
+            arrays[entry.name] = filled(entry, shape_of(entry, spec), spec["id_limit"], random)
     return arrays
 
 
@@ -290,29 +270,32 @@ class Model:
         return self._now() - start
 
 
-def warm_up(models: List[Model], duration_s: float, now: Callable[[], int]) -> List[int]:
-    """Times of the last of `models`, taken in turns until the duration is over."""
+def warm_up(models: List[Model], duration_s: float, now: Callable[[], int], most: int) -> List[int]:
+    """Times of the last of `models`, taken in turns until the duration is over; no more than the first `most`."""
     times = []  # type: List[int]
     end = now() + int(duration_s * NS_PER_S)
     while len(times) < MIN_WARMUP_RUNS or now() < end:
         for model in models[:-1]:
             model.time_ns()
         times.append(models[-1].time_ns())
+        del times[max(most, MIN_WARMUP_RUNS) :]
     return times
 
 
 def plain_run(model: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
-    """Back-to-back inferences of one model, until there are enough of them and they lasted long enough."""
+    """Back-to-back inferences until they are enough and lasted long enough, or reach the limit of time or number."""
     _, now = clock()
     first_ns = model.time_ns()
-    warmup_ns = warm_up([model], spec["warmup_s"], now)
+    most = spec.get("max_samples", MAX_SAMPLES)
+    warmup_ns = warm_up([model], spec["warmup_s"], now, most // 2)
     samples = []  # type: List[int]
     start = now()
     enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)
     while True:
         samples.append(model.time_ns())
         moment = now()
-        if moment >= limit or (moment >= enough and len(samples) >= spec["min_samples"]):
+        done = moment >= enough and len(samples) >= spec["min_samples"]
+        if done or moment >= limit or len(samples) >= most - len(warmup_ns):
             break
     return {"load_ns": model.load_ns, "first_ns": first_ns, "warmup_ns": warmup_ns, "samples_ns": samples}
 
@@ -320,7 +303,7 @@ def plain_run(model: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
 def paired_run(model: Model, sentinel: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
     """Sentinel, model, sentinel, model, …, sentinel."""
     _, now = clock()
-    warm_up([sentinel, model], spec["warmup_s"], now)
+    warm_up([sentinel, model], spec["warmup_s"], now, 0)
     limit = now() + int(spec["max_duration_s"] * NS_PER_S)
     sentinel_ns, model_ns = [sentinel.time_ns()], []  # type: List[int], List[int]
     while not model_ns or (len(model_ns) < spec["pairs"] and now() < limit):
@@ -340,14 +323,14 @@ def measured(spec: Dict[str, Any]) -> List[Dict[str, Any]]:
         gc.disable()
         try:
             run = plain_run(model, spec) if sentinel is None else paired_run(model, sentinel, spec)
-        except MemoryError:
-            raise AgentError("memory", "the board has too little memory to run the model") from None
         except errors as error:
             kind = "input" if type(error).__name__ == "InvalidArgument" else "runtime"
             raise AgentError(kind, "onnxruntime cannot run the model: %s" % first_line(error)) from None
         finally:
             gc.enable()
-        run.update(peak_memory())
+        # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.
+        peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
+        run.update(peak_memory_bytes=peak, peak_memory_source="VmHWM" if peak else None)
         runs.append({"shapes": model.shapes, "run": run})
     return runs
 
@@ -368,18 +351,35 @@ def result_for(spec: Dict[str, Any]) -> Dict[str, Any]:
     host.update(passing_facts("before"))
     module("numpy")
     ort = module("onnxruntime")
-    runs = measured(spec)
+    try:
+        runs = measured(spec)
+    except MemoryError:
+        raise AgentError("memory", "the board has too little memory for the model and its inputs") from None
     host.update(passing_facts("after"))
     names = {"name": "onnxruntime", "version": ort.__version__, "providers": [PROVIDER], "threads": spec["threads"]}
     return {"format": FORMAT, "host": host, "runtime": names, "clock": clock()[0], "runs": runs}
 
 
+@contextlib.contextmanager
+def alone(wait_s: float) -> Iterator[None]:
+    """No other agent works in this workspace meanwhile. The kernel frees the lock of a dead process, not the file."""
+    end = time.monotonic() + wait_s
+    with Path(LOCK).open("ab") as stream:
+        while fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    said = "another measurement runs there, in %s, still after %g s. Run again when it has ended"
+                    raise AgentError("busy", said % (Path.cwd(), wait_s)) from None
+            time.sleep(LOCK_STEP_S)
+        yield
+
+
 def write_result(path: str, result: Dict[str, Any]) -> None:
     part = Path(path + ".part")
-    with part.open("w", encoding="utf-8") as stream:
-        json.dump(result, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    part.write_text(json.dumps(result), encoding="utf-8")
     part.replace(path)
 
 
@@ -387,11 +387,12 @@ def main(argv: List[str]) -> int:
     """The exit status: 0 with a result, 3 with an error in its place."""
     spec_path, result_path = argv[1], argv[2]
     try:
-        result = result_for(read_spec(spec_path))
+        spec = read_spec(spec_path)
+        with alone(spec.get("lock_wait_s", LOCK_WAIT_S)):
+            write_result(result_path, result_for(spec))
     except AgentError as error:
-        write_result(result_path, {"format": FORMAT, "error": {"kind": error.kind, "message": str(error)}})
+        write_result(result_path, {"format": FORMAT, "error": dict(zip(("kind", "message"), error.args))})
         return EXIT_ERROR
-    write_result(result_path, result)
     return 0
 
 

@@ -1,4 +1,9 @@
-"""Measuring on a host: send models and agent, run the processes in turns, bring home and check what they say."""
+"""Measuring on a host: send models and agent, run the processes in turns, bring home and check what they say.
+
+One process at a time measures in a host's workspace, whoever started it: the agent holds a lock there, which ends with
+it. So a process that outlived its killed run delays the next run, and does not disturb it. Measurements in different
+workspaces of one board do not see each other.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +32,18 @@ AGENT = Path(__file__).with_name("agent.py")
 AGENT_FORMAT = 1
 DEFAULT_PAIRS = 12
 _EXIT_AGENT_ERROR, _EXIT_NOT_FOUND = 3, 127
-_RESULT_SLACK_BYTES = 1 << 20
+# Enough for another measurement's process of the usual length.
+_LOCK_WAIT_S = 60.0
+# A run ends at this number of samples, so that its result cannot be longer than we are ready to read.
+_MAX_SAMPLES = 2_000_000
 _BYTES_PER_SAMPLE = 24
-_MAX_RESULT_BYTES = 256 * 2**20
+_RESULT_SLACK_BYTES = 1 << 20
 # Which side an agent's error is on: what the user named, the board, or the measurement.
 _ERRORS: dict[str, type[InputError | HostError | MeasureError]] = {
     "shape": InputError,
     "input": InputError,
     "model": InputError,
+    "busy": HostError,
     "missing": HostError,
     "memory": HostError,
     "runtime": MeasureError,
@@ -67,8 +76,9 @@ def measure(
 
     The processes of several models take turns (A B, B A, A B, …), so that a slow drift of the board meets all alike.
     `on_progress` gets the number of finished processes, of all processes, and the artifact that was measured.
-    Errors: InputError for a model, shape or input that cannot be run; HostError for the board; MeasureError for a
-    result that cannot be true.
+    The models stay on the host, so that measuring them again sends nothing.
+    Errors: InputError for a model, shape or input that cannot be run; HostError for the board, also when another
+    measurement keeps it busy; MeasureError for a result that cannot be true.
     """
     _require_models(models)
     agent = _sent_agent(host)
@@ -80,7 +90,7 @@ def measure(
         order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
         for index in order:
             artifact = models[index][1]
-            spec = {**plan.spec(), "mode": "plain", "models": [sent[index]], "input_data": data}
+            spec = {**_plain_orders(plan), "models": [sent[index]], "input_data": data}
             results[index].append(_run_agent(host, agent, spec, plan, artifact.name))
             done += 1
             if on_progress is not None:
@@ -102,6 +112,7 @@ def measure_pairs(
     """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
 
     `on_record` gets each record as soon as it exists, so that an interruption loses one model at most.
+    Each model is removed from the host after its process, however that ended; sentinel and inputs stay for the next.
     Errors: as measure.
     """
     _require_models(models)
@@ -116,12 +127,18 @@ def measure_pairs(
         spec = {
             **plan.spec(),
             "mode": "paired",
-            "models": [_sent_model(host, path, artifact)],
+            "models": [_model_place(artifact)],
             "sentinel": sent_sentinel,
             "pairs": pairs,
             "input_data": data,
         }
-        result = _run_agent(host, agent, spec, plan, artifact.name)
+        try:
+            _sent_model(host, path, artifact)
+            result = _run_agent(host, agent, spec, plan, artifact.name)
+        finally:
+            if _model_place(artifact) != sent_sentinel:
+                with contextlib.suppress(HostError):
+                    host.remove(_model_place(artifact))
         record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
         records.append(record)
         if on_record is not None:
@@ -140,11 +157,20 @@ def _sent_agent(host: Host) -> str:
     return place
 
 
+def _plain_orders(plan: BenchPlan) -> dict[str, Any]:
+    # The warm-up may take half of the samples, and must leave as many as the plan wants.
+    return {**plan.spec(), "mode": "plain", "max_samples": max(_MAX_SAMPLES, 2 * plan.min_samples)}
+
+
+def _model_place(artifact: Artifact) -> str:
+    return f"blobs/{artifact.sha256}.onnx"
+
+
 def _sent_model(host: Host, path: Path, artifact: Artifact) -> str:
     """The model's place on the host. Errors: InputError when the file is no longer the artifact."""
     if sha256_of_file(path) != artifact.sha256:
         raise InputError(f"{path}: changed after it was named {artifact.name} ({artifact.sha256[:12]}…). Start again")
-    place = f"blobs/{artifact.sha256}.onnx"
+    place = _model_place(artifact)
     host.put(path, place)
     return place
 
@@ -163,20 +189,27 @@ def _run_agent(host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, na
     spec_path, result_path = f"{folder}/spec.json", f"{folder}/result.json"
     where = f"{host.name}: {name}"
     try:
-        host.write(spec_path, json_text({**spec, "format": AGENT_FORMAT}).encode())
+        orders = {**spec, "format": AGENT_FORMAT, "lock_wait_s": _LOCK_WAIT_S}
+        host.write(spec_path, json_text(orders).encode())
         done = host.run([host.python, agent, spec_path, result_path], timeout_s=plan.timeout_s)
         if done.exit_status not in (0, _EXIT_AGENT_ERROR):
             raise _crash(where, done)
-        data = _read_result(host, result_path, where)
+        data = _read_result(host, result_path, _max_result_bytes(spec), where)
     finally:
         with contextlib.suppress(HostError):
             host.remove(folder)
     return _result_from_bytes(data, where, host.name)
 
 
-def _read_result(host: Host, place: str, where: str) -> bytes:
+def _max_result_bytes(spec: dict[str, Any]) -> int:
+    """More than an honest result of `spec` can take: 19 digits and a separator for each of its times, and the rest."""
+    times = spec["max_samples"] if spec["mode"] == "plain" else 2 * spec["pairs"] + 1
+    return int(times) * _BYTES_PER_SAMPLE + _RESULT_SLACK_BYTES
+
+
+def _read_result(host: Host, place: str, max_bytes: int, where: str) -> bytes:
     try:
-        return host.read(place, max_bytes=_MAX_RESULT_BYTES)
+        return host.read(place, max_bytes=max_bytes)
     except HostError as error:
         raise MeasureError(f"{where}: the process ended without a usable result ({error})") from None
 

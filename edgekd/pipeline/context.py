@@ -172,10 +172,17 @@ def data_facts(data: Data, base: Path) -> Any:
     source = base / Path(used.source.removeprefix("hub:")).expanduser()
     files: list[Path] = []
     if source.is_file():
-        named = [source.parent / name for name in (used.train, used.validation, used.test) if name]
-        files = [source, *(path for path in named if path.is_file() and path != source)]
+        beside = [source.parent / name for name in (used.validation, used.test) if name]
+        files = [source, *(path for path in beside if path.is_file() and path != source)]
     elif source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.is_file())
+        # A named training part ends all guessing; images that a table names lie in folders below.
+        named = [name for name in (used.train, used.validation, used.test) if name]
+        files = [
+            path
+            for path in sorted(source.rglob("*"))
+            if path.is_file()
+            and (used.train is None or path.parent != source or path.name in named or "labels-idx1" in path.name)
+        ]
     settings = used.model_dump(mode="json", exclude={"otherwise"})
     return [settings, [_data_file_facts(path, source) for path in files]]
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,13 @@ from edgekd.bench import agent
 from edgekd.bench.plan import BenchPlan
 
 QUICK = BenchPlan(warmup_s=0.0, min_duration_s=0.0, min_samples=5, dims={"batch": 1, "sequence": 16})
+
+ROOT = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def _in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def _root(folder: Path, files: dict[str, str]) -> str:
@@ -75,6 +86,72 @@ def test_warm_up_lasts_as_long_as_ordered_and_is_kept_apart(classifier: Path, tm
 def test_maximum_duration_ends_a_run_that_wants_more_samples(classifier: Path, tmp_path: Path) -> None:
     _, result = _ended(tmp_path, [classifier], min_samples=10**9, max_duration_s=0.1)
     assert 1 <= len(result["runs"][0]["run"]["samples_ns"]) < 10**6
+
+
+def test_number_of_samples_is_bounded_with_the_warm_up(classifier: Path, tmp_path: Path) -> None:
+    _, result = _ended(tmp_path, [classifier], min_samples=10**9, warmup_s=0.1, max_samples=20)
+    run = result["runs"][0]["run"]
+    assert (len(run["warmup_ns"]), len(run["samples_ns"])) == (10, 10)
+
+
+def test_agent_that_finds_another_at_work_says_so_before_it_loads_anything(tmp_path: Path) -> None:
+    with (tmp_path / agent.LOCK).open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        kind, message = _error(tmp_path, [tmp_path / "absent.onnx"], lock_wait_s=0.1)
+    assert kind == "busy"
+    assert f"another measurement runs there, in {tmp_path}, still after 0.1 s" in message
+
+
+def test_agent_begins_when_the_other_has_ended(classifier: Path, tmp_path: Path) -> None:
+    held = (tmp_path / agent.LOCK).open("wb")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    timer = threading.Timer(0.3, held.close)
+    timer.start()
+    status, _ = _ended(tmp_path, [classifier], lock_wait_s=60)
+    timer.join()
+    assert held.closed
+    assert status == 0
+
+
+def test_lock_is_held_while_models_run_and_free_afterwards(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = agent.measured, []
+
+    def watched(spec: dict[str, Any]) -> list[dict[str, Any]]:
+        with (tmp_path / agent.LOCK).open("rb") as other, pytest.raises(BlockingIOError) as caught:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(caught)
+        return real(spec)
+
+    monkeypatch.setattr(agent, "measured", watched)
+    assert [_ended(tmp_path, [classifier], lock_wait_s=0)[0] for _ in range(2)] == [0, 0]
+    assert len(refused) == 2
+
+
+def test_lock_of_a_killed_process_is_no_obstacle(classifier: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom edgekd.bench import agent\nwith agent.alone(0): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": ROOT}
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert _error(tmp_path, [classifier], lock_wait_s=0)[0] == "busy"
+        other.kill()
+        other.wait()
+    assert (tmp_path / agent.LOCK).exists()
+    assert _ended(tmp_path, [classifier], lock_wait_s=0)[0] == 0
+
+
+def test_system_without_such_locks_measures_without(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "fcntl", None)
+    with (tmp_path / agent.LOCK).open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert _ended(tmp_path, [classifier], lock_wait_s=0)[0] == 0
 
 
 def test_paired_run_has_a_sentinel_on_both_sides_of_each_time(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgekd.bench import session
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import relative_latency
 from edgekd.bench.sentinel import sentinel_model
@@ -99,6 +101,84 @@ def test_pairs_of_a_model_with_itself_are_near_one(tmp_path: Path) -> None:
     assert 0.6 < relative_latency(record.run).ratio < 1.6
 
 
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def test_measured_models_stay_on_the_host(classifier: Path, workspace: Path) -> None:
+    models = _models(classifier)
+    measure(LocalHost(workspace), models, QUICK)
+    assert f"{models[0][1].sha256}.onnx" in {path.name for path in (workspace / "blobs").iterdir()}
+
+
+def test_paired_models_leave_the_host_and_the_sentinel_stays(
+    classifier: Path, wider_classifier: Path, workspace: Path
+) -> None:
+    models = _models(classifier, classifier, wider_classifier)
+    assert len(measure_pairs(LocalHost(workspace), models, classifier, QUICK, pairs=2)) == 3
+    left = {path.name for path in (workspace / "blobs").iterdir() if path.suffix == ".onnx"}
+    assert left == {f"{models[0][1].sha256}.onnx"}
+
+
+def test_paired_model_that_fails_leaves_the_host_too(classifier: Path, wider_classifier: Path, workspace: Path) -> None:
+    plan = BenchPlan(dims={"batch": 1})
+    with pytest.raises(InputError, match="free dimension"):
+        measure_pairs(LocalHost(workspace), _models(wider_classifier), classifier, plan)
+    left = {path.name for path in (workspace / "blobs").iterdir() if path.suffix == ".onnx"}
+    assert left == {f"{artifact_from_file(classifier).sha256}.onnx"}
+
+
+def test_board_where_another_measurement_runs_is_a_host_error(
+    classifier: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_LOCK_WAIT_S", 0.1)
+    with (workspace / "lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(HostError, match="local: tiny: another measurement runs there"):
+            measure(LocalHost(workspace), _models(classifier), QUICK)
+    (workspace / "lock").write_text("stale")
+    assert len(measure(LocalHost(workspace), _models(classifier), QUICK)) == 1
+
+
+def _padded(size: int, run: dict[str, Any]) -> bytes:
+    return json.dumps(_result(runs=[{"shapes": {}, "run": run}])).encode().ljust(size)
+
+
+def test_result_longer_than_the_plan_allows_is_not_read(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_MAX_SAMPLES", 100)
+    most = 100 * 24 + 2**20
+    assert measure(_board(_padded(most, RUN)), _models(classifier), QUICK)
+    with pytest.raises(MeasureError, match=f"longer than the {most} bytes expected"):
+        measure(_board(_padded(most + 1, RUN)), _models(classifier), QUICK)
+
+
+def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> None:
+    run = {"load_ns": 5, "model_ns": [2], "sentinel_ns": [1, 1]}
+    most = 7 * 24 + 2**20
+    for size, refused in ((most, False), (most + 1, True)):
+        board = _board(_padded(size, run))
+        if refused:
+            with pytest.raises(MeasureError, match=f"longer than the {most} bytes expected"):
+                measure_pairs(board, _models(classifier), classifier, QUICK, pairs=3)
+        else:
+            assert measure_pairs(board, _models(classifier), classifier, QUICK, pairs=3)
+
+
+def test_plan_that_wants_more_samples_than_usual_gets_them(classifier: Path) -> None:
+    orders: list[dict[str, Any]] = []
+
+    def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
+        orders.append(json.loads(host.files[argv[2]]))
+        return Answer(files={argv[3]: json.dumps(_result()).encode()})
+
+    for wanted in (100, 3_000_000):
+        measure(FakeHost(respond=respond), _models(classifier), BenchPlan(processes=1, min_samples=wanted))
+    assert [(one["max_samples"], one["lock_wait_s"]) for one in orders] == [(2_000_000, 60), (6_000_000, 60)]
+
+
 def test_each_paired_record_is_handed_over_before_the_next_model_begins(
     classifier: Path, wider_classifier: Path
 ) -> None:
@@ -160,6 +240,7 @@ def test_damaged_result_is_a_measure_error(damaged: bytes | None, classifier: Pa
         ("shape", InputError),
         ("input", InputError),
         ("model", InputError),
+        ("busy", HostError),
         ("missing", HostError),
         ("memory", HostError),
         ("runtime", MeasureError),

@@ -114,3 +114,21 @@ def test_silence_is_progress_too() -> None:
     silent.begin("a", current=False)
     silent.update("b", 0.5)
     silent.end("a", "c")
+
+
+def test_every_file_that_is_read_counts(tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv", "hold.csv"):
+        (tmp_path / name).write_text("text,label\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"x")
+    cases = {
+        "guessed beside named": (Data(source=str(tmp_path), test="hold.csv"), "train.csv"),
+        "beside a file": (Data(source=str(tmp_path / "train.csv"), test="hold.csv"), "hold.csv"),
+        "named": (Data(source=str(tmp_path), train="train.csv", test="hold.csv"), "hold.csv"),
+        "an image below": (Data(source=str(tmp_path), train="train.csv"), "images/a.png"),
+        "a hub id that is a folder": (Data(source=f"hub:{tmp_path}"), "test.csv"),
+    }
+    for case, (data, name) in cases.items():
+        before = data_facts(data, tmp_path)
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "more,1\n")
+        assert data_facts(data, tmp_path) != before, case

@@ -9,7 +9,7 @@ from tiny_recipe import TINY, run_tiny
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
-from edgekd.pipeline.distill import chosen_student, inputs
+from edgekd.pipeline.distill import chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import load_recipe
 from edgekd.sizing.files import read_students
@@ -57,7 +57,17 @@ def test_the_settings_are_part_of_its_inputs(root: Path) -> None:
         inputs_hash(inputs(Context(load_recipe("quickstart", [*TINY, *more]), root, Path.cwd())))
         for more in ([], ["distill.alpha=0.5"], ["distill.seed=3"], ["budget.training=1 h"])
     ]
-    assert len(set(keys)) == len(keys)
+    assert len(set(keys)) == 3
+    assert keys[3] == keys[0], "more time alone changes nothing about a training that ended by itself"
+
+
+def test_the_data_it_learns_from_is_part_of_its_inputs(root: Path, context: Context) -> None:
+    before = inputs_hash(inputs(context))
+    table = read_json(root / "data.json")
+    write_json(root / "data.json", table | {"train": "0" * 64})
+    assert inputs_hash(inputs(context)) != before
+    write_json(root / "data.json", table | {"test": "0" * 64})
+    assert inputs_hash(inputs(context)) == before
 
 
 def test_without_a_choice_there_is_nothing_to_distil(root: Path, context: Context) -> None:
@@ -67,12 +77,13 @@ def test_without_a_choice_there_is_nothing_to_distil(root: Path, context: Contex
         chosen_student(context)
 
 
-def test_a_teacher_without_its_head_is_damaged(root: Path) -> None:
+def test_a_teacher_without_its_head_is_damaged(root: Path, context: Context) -> None:
     path = root / "teacher" / "model.safetensors"
     kept = {
         name: value for name, value in safetensors.torch.load_file(path).items() if not name.startswith("classifier")
     }
     safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
-    Ledger(root).forget("distill")
-    with pytest.raises(RecordError, match="this folder is damaged"):
+    with pytest.raises(InputError, match="teacher is not up to date"):
         run_tiny(root, only="distill")
+    with pytest.raises(RecordError, match="this folder is damaged"):
+        work(context, root / "work" / "distill-x")

@@ -6,10 +6,11 @@ import pytest
 import safetensors.torch
 from tiny_recipe import TINY, run_tiny
 
-from edgekd.errors import ExportError, RecordError
+from edgekd.errors import ExportError, InputError, RecordError
 from edgekd.export.manifest import verify
+from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
-from edgekd.pipeline.export import inputs
+from edgekd.pipeline.export import inputs, work
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import load_recipe
 from edgekd.record import AccuracyRecord, read_record
@@ -57,15 +58,23 @@ def test_lost_parity_fails_the_step_and_claims_nothing(root: Path) -> None:
     assert verify(root / "artifacts")
 
 
-def test_a_student_without_its_head_is_damaged(root: Path) -> None:
+def test_a_student_without_its_head_is_damaged(root: Path, context: Context) -> None:
     path = root / "student" / "model.safetensors"
     kept = {
         name: value for name, value in safetensors.torch.load_file(path).items() if not name.startswith("classifier")
     }
     safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
-    Ledger(root).forget("export")
-    with pytest.raises(RecordError, match="this folder is damaged"):
+    with pytest.raises(InputError, match="distill is not up to date"):
         run_tiny(root, only="export")
+    with pytest.raises(RecordError, match="this folder is damaged"):
+        work(context, root / "work" / "export-x")
+
+
+def test_export_depends_on_the_data_that_it_is_judged_on(root: Path, context: Context) -> None:
+    before = inputs_hash(inputs(context))
+    table = read_json(root / "data.json")
+    write_json(root / "data.json", table | {"test": "0" * 64})
+    assert inputs_hash(inputs(context)) != before
 
 
 def test_export_depends_on_both_models_and_on_the_precisions(root: Path) -> None:

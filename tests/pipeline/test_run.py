@@ -1,5 +1,6 @@
 """The steps in order: what is made, what is not made again, and what is left when a run ends early."""
 
+import platform
 import shutil
 from pathlib import Path
 
@@ -212,3 +213,27 @@ def test_a_run_in_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_run_folder_keeps_the_access_rights_of_the_user(whole: Path) -> None:
     assert (whole / "verdict.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_step_named_again_runs_although_nothing_has_changed(root: Path) -> None:
+    before = read_json(root / "records" / "latency-student-fp32.json")["created_utc"]
+    choice = hashes(root, ["students.json", "student/model.safetensors"])
+    _, heard = run_tiny(root, again=["bench"])
+    assert "bench" in heard.ran
+    assert {"teacher", "size", "distill", "export"} <= set(heard.current)
+    assert read_json(root / "records" / "latency-student-fp32.json")["created_utc"] != before
+    assert hashes(root, ["students.json", "student/model.safetensors"]) == choice
+    with pytest.raises(InputError, match="--again benhc: no such step"):
+        run_tiny(root, again=["benhc"])
+
+
+def test_a_host_that_is_not_the_device_is_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:
+    other = "raspberry-pi-5" if platform.machine() == "x86_64" else "generic-x86-64"
+    with pytest.raises(InputError, match=r"its processor is .* the device"):
+        run_tiny(tmp_path / "run", f"device={other}")
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_step_alone_does_not_build_on_what_another_recipe_asked_for(root: Path) -> None:
+    with pytest.raises(InputError, match=r"the step teacher is not up to date .* Run first: edgekd teacher"):
+        run_tiny(root, "teacher.fine_tune.seed=5", only="distill")

@@ -41,10 +41,12 @@ class Heard:
         self.summaries[step] = summary
 
 
-def run_tiny(root: Path, *extra: str, only: str | None = None, name: str = "quickstart") -> tuple[Outcome, Heard]:
+def run_tiny(
+    root: Path, *extra: str, only: str | None = None, again: Sequence[str] = (), name: str = "quickstart"
+) -> tuple[Outcome, Heard]:
     """One call of the pipeline over the run folder `root`, and what was heard of it."""
     heard = Heard()
-    return run(name, [*TINY, *extra], root, only=only, progress=heard), heard
+    return run(name, [*TINY, *extra], root, only=only, again=again, progress=heard), heard
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, str]]:
