@@ -115,7 +115,7 @@ def samples_figure(artifacts: Sequence[Measured]) -> Figure:
         last = row == len(artifacts) - 1
         domain = [max(0.0, top - share + (0 if last else gap / 2)), top - gap / 2]
         ends = [seconds_from_ns(found.sorted_ns[end]) for end in (0, -1)]
-        layout[f"yaxis{key}"] = latency_axis("", ends, domain=domain, anchor=f"x{key}")
+        layout[f"yaxis{key}"] = latency_axis("", ends, most=5, domain=domain, anchor=f"x{key}")
         layout[f"xaxis{key}"] = axis("sample, in the order measured" if last else "", anchor=f"y{key}", tickformat="~s")
         notes.append({
             "text": plot_text(found.label), "x": 0, "xref": "paper", "y": top - gap / 2, "yref": "paper",

@@ -74,13 +74,13 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
     return {**table, **settings}
 
 
-def latency_axis(title: str, values: Iterable[float], **settings: Any) -> dict[str, Any]:
-    """A logarithmic axis that shows all `values`, in seconds, with ticks such as 2 ms."""
+def latency_axis(title: str, values: Iterable[float], *, most: int = 9, **settings: Any) -> dict[str, Any]:
+    """A logarithmic axis that shows all `values`, in seconds, with at most about `most` ticks such as 2 ms."""
     known = sorted(values)
     low, high = (known[0], known[-1]) if known else (_ANY_LATENCY_S, _ANY_LATENCY_S)
     margin = max(1.04, (high / low) ** 0.04)
     low, high = low / margin, high * margin
-    ticks = ticks_between(low, high)
+    ticks = ticks_between(low, high, most)
     table = {
         "type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": ticks,
         "ticktext": [_tick_text(tick) for tick in ticks],
@@ -88,15 +88,20 @@ def latency_axis(title: str, values: Iterable[float], **settings: Any) -> dict[s
     return axis(title, **{**table, **settings})
 
 
-def ticks_between(low: float, high: float) -> list[float]:
-    """About four to nine round values from `low` to `high`, close together only where that is a narrow range."""
+def ticks_between(low: float, high: float, most: int = 9) -> list[float]:
+    """Up to `most` round values from `low` to `high`, apart enough on a logarithmic axis not to touch."""
     for steps in _STEPS:
         decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
         ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
         shown = [tick for tick in ticks if low <= tick <= high]
         if len(shown) >= 4:
             break
-    return shown[:: -(-len(shown) // _MOST_TICKS)] if shown else []
+    apart = math.log(high / low) / most if high > low else 0.0
+    kept: list[float] = []
+    for tick in shown:
+        if not kept or math.log(tick / kept[-1]) >= apart:
+            kept.append(tick)
+    return kept
 
 
 def _tick_text(tick_s: float) -> str:
@@ -105,7 +110,6 @@ def _tick_text(tick_s: float) -> str:
 
 
 _ANY_LATENCY_S = 1e-3
-_MOST_TICKS = 9
 _STEPS = (
     ("1",), ("1", "3"), ("1", "2", "5"), ("1", "1.5", "2", "3", "5", "7"),
     ("1", "1.2", "1.4", "1.6", "1.8", "2", "2.5", "3", "3.5", "4", "5", "6", "7", "8"),

@@ -30,7 +30,7 @@ def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) ->
         })  # fmt: skip
     shown = [trace for trace in traces if trace["x"]]
     return figure(
-        shown, height=340, xaxis=_epochs(), yaxis=axis("right answers, validation part", tickformat=".0%"),
+        shown, height=340, xaxis=_epochs(), yaxis=axis("right answers, validation part", tickformat=".1%"),
         shapes=shapes, annotations=notes,
     )  # fmt: skip
 
