@@ -63,7 +63,7 @@ def page(root: Path) -> str:
     return "\n".join([
         "# SST-2: MiniLM and the student that fits",
         "",
-        "Made by `python benchmarks/sst2.py`, which is `edgekd run sst2` and this table. The 872 sentences are the",
+        "`python benchmarks/sst2.py` runs `edgekd run sst2` and writes this page. The 872 sentences are the",
         "GLUE development set; training and selection saw only parts of the GLUE training set.",
         "",
         *table(root),
