@@ -70,8 +70,8 @@ def main() -> None:
         f"timed {PAIRS} times in turns with the sentinel. Errors are of the students outside the fit. Random rows are "
         f"means over {DRAWS} picks.\n\n"
         + table_text(("fit on", "median error", "worst error", "held by interval", "promised"), rows)
-        + "\n\nThe form of the fit and its outlier threshold were once chosen while looking at these same models, so students "
-        "outside a fit\nwere not unseen by us: expect somewhat worse on other models.\n"
+        + "\n\nThe form of the fit and its outlier threshold were once chosen while looking at these same models, so "
+        "students outside a fit\nwere not unseen by us: expect somewhat worse on other models.\n"
     )
     raw = {name: {"model_ns": run.model_ns, "sentinel_ns": run.sentinel_ns} for name, run in runs.items()}
     latencies = {name: found.latency_s for name, found in measurements.items()}
