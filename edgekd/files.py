@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from edgekd.errors import EdgekdError, InputError, RecordError, StorageError
 
 MAX_JSON_BYTES = 256 * 2**20
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # the names that `write_bytes` gives while it writes
 
 
 def sha256_of_bytes(data: bytes) -> str:
@@ -94,6 +96,18 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what a killed `write_bytes` left anywhere below `root`; nobody else may be writing there meanwhile.
+
+    Errors: InputError or StorageError where a file cannot be removed.
+    """
+    for path in [path for path in root.rglob(".*.part") if _UNFINISHED.fullmatch(path.name) and path.is_file()]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from None
 
 
 def write_text(path: Path, text: str) -> None:

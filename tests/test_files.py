@@ -23,6 +23,24 @@ def test_nothing_is_left_beside_a_written_file(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.txt"]
 
 
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    kept = ["a.txt", ".hidden.part", "mine.part", ".a.txt.abc.part"]
+    for name in kept:
+        (tmp_path / name).write_text("x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.write_text(tmp_path / "deep" / "a.txt", "y")
+    assert len(list((tmp_path / "deep").iterdir())) == 1
+    files.remove_unfinished(tmp_path)
+    assert list((tmp_path / "deep").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "deep"])
+
+
 def test_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be stored"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})

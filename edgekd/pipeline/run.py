@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EXIT_PASS, EXIT_SLA_MISSED, InputError
-from edgekd.files import json_text, make_folder, read_json, write_text
+from edgekd.files import json_text, make_folder, read_json, remove_unfinished, write_text
 from edgekd.pipeline import distill, export, judge, measure, page, size, teacher
 from edgekd.pipeline.context import (
     ARTIFACTS,
@@ -133,6 +133,7 @@ def run(
     context = _context(name, overrides, out, progress or Silent())
     make_folder(context.root)
     with locked(context.root):
+        remove_unfinished(context.root)
         ledger = context.ledger
         _write_recipe(context)
         _start_again(again, context)

@@ -37,6 +37,13 @@ def test_a_run_leaves_no_scratch_and_no_half_written_file(whole: Path) -> None:
     assert list(whole.rglob("*.part")) == []
 
 
+def test_a_run_removes_what_a_kill_left_half_written(root: Path) -> None:
+    left = root / "records" / ".latency-x.json.abcd_123.part"
+    left.write_text("{")
+    run_tiny(root)
+    assert not left.exists()
+
+
 def test_every_step_ran_in_order_and_said_what_came_of_it(first_run: tuple[Path, Heard]) -> None:
     _, heard = first_run
     assert heard.ran == NAMES
