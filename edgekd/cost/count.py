@@ -5,7 +5,7 @@ Everything is a sum over the operators of one forward pass; see operators.py for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -60,7 +60,7 @@ class Counts:
 
 def parameters(spec: StudentSpec) -> int:
     """Parameters of the transformers model built from `spec`; tied weights count once. Errors: SpecError."""
-    return _parameters(operators(spec, batch=1, sequence=spec.tokens or 1))
+    return parameter_sum(operators(spec, batch=1, sequence=spec.tokens or 1))
 
 
 def macs(spec: StudentSpec, *, batch: int, sequence: int) -> Macs:
@@ -69,7 +69,7 @@ def macs(spec: StudentSpec, *, batch: int, sequence: int) -> Macs:
     Shapes: `sequence` tokens per input; a ViT has its own, spec.tokens (0 stands for it).
     Errors: SpecError.
     """
-    return _macs(operators(spec, batch=batch, sequence=sequence))
+    return Macs(**mac_sums(operators(spec, batch=batch, sequence=sequence)))
 
 
 def weight_bytes(spec: StudentSpec, precision: str) -> int:
@@ -81,7 +81,7 @@ def weight_bytes(spec: StudentSpec, precision: str) -> int:
     matrix product reads it transposed and a lookup does not.
     Errors: SpecError.
     """
-    return _weight_bytes(operators(spec, batch=1, sequence=spec.tokens or 1), _checked_precision(precision))
+    return weight_sum(operators(spec, batch=1, sequence=spec.tokens or 1), precision)
 
 
 def activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> int:
@@ -94,7 +94,7 @@ def activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, precision:
     Errors: SpecError.
     """
     trace = operators(spec, batch=batch, sequence=sequence)
-    return _activation_bytes(trace, _checked_precision(precision))
+    return activation_sum(trace, precision)
 
 
 def peak_activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> int:
@@ -107,26 +107,29 @@ def peak_activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, preci
     Errors: SpecError.
     """
     trace = operators(spec, batch=batch, sequence=sequence)
-    return _peak_bytes(trace, _checked_precision(precision))
+    peak: int = peak_sum(trace, precision)
+    return peak
 
 
-def count(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> Counts:
-    """Everything counted for `spec` at once. Errors: SpecError."""
-    return count_each(spec, (precision,), batch=batch, sequence=sequence)[precision]
+def count(spec: StudentSpec, *, batch: int, sequence: int, precision: str, past: int = 0) -> Counts:
+    """Everything counted for `spec` at once; a decoder may have `past` tokens in its cache. Errors: SpecError."""
+    return count_each(spec, (precision,), batch=batch, sequence=sequence, past=past)[precision]
 
 
-def count_each(spec: StudentSpec, precisions: Sequence[str], *, batch: int, sequence: int) -> dict[str, Counts]:
+def count_each(
+    spec: StudentSpec, precisions: Sequence[str], *, batch: int, sequence: int, past: int = 0
+) -> dict[str, Counts]:
     """What `count` gives for each of `precisions`, from one list of operators. Errors: SpecError."""
-    trace = operators(spec, batch=batch, sequence=sequence)
-    breakdown, weights = _macs(trace), _parameters(trace)
+    trace = operators(spec, batch=batch, sequence=sequence, past=past)
+    breakdown, weights = Macs(**mac_sums(trace)), parameter_sum(trace)
     return {
         precision: Counts(
             parameters=weights,
             macs=breakdown.total,
             breakdown=breakdown,
-            weight_bytes=_weight_bytes(trace, _checked_precision(precision)),
-            activation_bytes=_activation_bytes(trace, precision),
-            peak_activation_bytes=_peak_bytes(trace, precision),
+            weight_bytes=weight_sum(trace, precision),
+            activation_bytes=activation_sum(trace, precision),
+            peak_activation_bytes=peak_sum(trace, precision),
             batch=batch,
             sequence=spec.tokens or sequence,
             precision=precision,
@@ -135,46 +138,62 @@ def count_each(spec: StudentSpec, precisions: Sequence[str], *, batch: int, sequ
     }
 
 
-def _parameters(trace: Iterable[Operator]) -> int:
+def cache_bytes(spec: StudentSpec, *, batch: int, tokens: int) -> int:
+    """Bytes of the keys and values that a decoder keeps of `tokens` tokens, fp32; other families keep none."""
+    if spec.family != "decoder":
+        return 0
+    return FLOAT_BYTES * 2 * spec.layers * batch * tokens * spec.kv_heads * spec.head_dim
+
+
+def parameter_sum(trace: Iterable[Operator]) -> int:
+    """Parameters of the operators in `trace`; a shared matrix counts once."""
     return sum(op.times * (op.floats + (0 if op.shared else op.matrix)) for op in trace)
 
 
-def _macs(trace: Iterable[Operator]) -> Macs:
+def mac_sums(trace: Iterable[Operator]) -> dict[str, int]:
+    """MACs by group of operators."""
     sums = dict.fromkeys(get_args(Group), 0)
     for op in trace:
-        sums[op.group] += op.times * op.macs
-    return Macs(**sums)
+        sums[op.group] = sums[op.group] + op.times * op.macs
+    return sums
 
 
-def _weight_bytes(trace: list[Operator], precision: str) -> int:
-    if precision == "fp32":
+def weight_sum(trace: Sequence[Operator], precision: str) -> int:
+    """Bytes of the weights in `trace`, as weight_bytes counts them. Errors: SpecError for an unknown precision."""
+    if _checked_precision(precision) == "fp32":
         return FLOAT_BYTES * sum(op.times * (op.matrix + op.floats) for op in trace)
     matrices = sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
     return matrices + FLOAT_BYTES * sum(op.times * op.floats for op in trace)
 
 
-def _activation_bytes(trace: list[Operator], precision: str) -> int:
+def activation_sum(trace: Sequence[Operator], precision: str) -> int:
+    """Bytes that `trace` writes, as activation_bytes counts them. Errors: SpecError for an unknown precision."""
     total = FLOAT_BYTES * sum(op.times * op.elements for op in trace if op.counted)
-    if precision == "int8":
-        copies = {op.reads[0]: op.times * op.input_elements for op in trace if op.matrix}
-        total += QUANTISED_BYTES * sum(copies.values())
+    if _checked_precision(precision) == "int8":
+        copies = {op.reads[0]: op.times * op.input_elements for op in trace if op.kind == "linear"}
+        total = total + QUANTISED_BYTES * sum(copies.values())
     return total
 
 
-def _peak_bytes(trace: list[Operator], precision: str) -> int:
+def peak_sum(trace: Sequence[Operator], precision: str, larger: Callable[[Any, Any], Any] = max) -> Any:
+    """The largest set of live bytes of `trace`, as peak_activation_bytes has it; `larger` takes the larger of two.
+
+    Errors: SpecError for an unknown precision.
+    """
+    is_int8 = _checked_precision(precision) == "int8"
     last_reader = {name: index for index, op in enumerate(trace) for name in op.reads}
-    alive: dict[str, int] = {}
-    peak = total = 0
+    alive: dict[str, Any] = {}
+    peak: Any = 0
+    total: Any = 0
     for index, op in enumerate(trace):
         if op.overwrites and last_reader[op.reads[0]] == index:
-            total -= alive.pop(op.reads[0])
+            total = total - alive.pop(op.reads[0])
         alive[op.name] = FLOAT_BYTES * op.elements
-        total += alive[op.name]
-        copy = QUANTISED_BYTES * op.input_elements if precision == "int8" else 0
-        peak = max(peak, total + copy)
+        total = total + alive[op.name]
+        peak = larger(peak, total + (QUANTISED_BYTES * op.input_elements if is_int8 else 0))
         for name in op.reads:
             if last_reader[name] == index:
-                total -= alive.pop(name, 0)
+                total = total - alive.pop(name, 0)
     return peak
 
 

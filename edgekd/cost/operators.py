@@ -2,7 +2,10 @@
 
 It is the pass that transformers runs: BertForSequenceClassification, RobertaForSequenceClassification, GPT2 and Llama
 with a language-model head or a classification head, ViTForImageClassification. A decoder runs the prefill of a whole
-sequence, logits of every position included.
+sequence, logits of every position included, or with `past` some tokens more after those that are in its cache.
+
+Sizes are whole numbers, or NumPy arrays of them that stand for many students at once (see columns.py): nothing here
+may branch on a dimension that differs between the students of one teacher.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ from edgekd.errors import SpecError
 from edgekd.student import StudentSpec
 
 Group = Literal["embeddings", "projections", "attention", "feed_forward", "head"]
+Kind = Literal["lookup", "convolution", "linear", "product", "norm", "activation", "elementwise", "cache"]
 
 
 class Operator(NamedTuple):
     """One operator of a forward pass, and the tensor it makes.
 
+    `kind` is what it does: a `product` multiplies activations (scores, context) in `calls` separate matrices, a
+    `linear` layer multiplies by weights, `cache` appends keys and values to those of the past.
     `reads` names the tensors it reads, `elements` is the size of the one it makes. `matrix` counts the weights of a
     MatMul or Gemm, which int8 quantises, and `channels` its output channels; `floats` are the other parameters, which
     stay fp32. `shared` marks a matrix that is the embedding table once more. `counted` says whether `activation_bytes`
@@ -29,6 +35,7 @@ class Operator(NamedTuple):
 
     name: str
     group: Group
+    kind: Kind
     reads: tuple[str, ...]
     elements: int
     macs: int = 0
@@ -40,21 +47,28 @@ class Operator(NamedTuple):
     counted: bool = True
     overwrites: bool = False
     times: int = 1
+    calls: int = 1
 
 
-def operators(spec: StudentSpec, *, batch: int, sequence: int) -> list[Operator]:
+def operators(spec: StudentSpec, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
     """The operators of one forward pass in order; of more than two equal layers the second stands for the rest.
 
+    A decoder with `past` > 0 has keys and values of that many tokens in its cache and runs `sequence` more.
     Errors: SpecError for a spec that transformers cannot build, or an input that the model cannot take.
     """
-    _check(spec, batch, sequence)
-    shape = _Shape(spec, batch, spec.tokens or sequence)
+    _check(spec, batch, sequence, past)
+    return trace_of(spec, min(spec.layers, 2), batch=batch, sequence=sequence, past=past)
+
+
+def trace_of(spec: StudentSpec, blocks: int, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
+    """The operators of `spec`, unchecked, with one or two `blocks` that stand for all its layers."""
+    shape = _Shape(spec, batch, spec.tokens or sequence, past)
     trace = _embeddings(shape)
     source = trace[-1].name
     if spec.architecture == "llama":
-        trace.append(Operator("rotary", "embeddings", (), 2 * shape.tokens * spec.head_dim))
+        trace.append(Operator("rotary", "embeddings", "elementwise", (), 2 * shape.tokens * spec.head_dim))
     layer = _post_norm_layer if spec.family == "encoder" else _pre_norm_layer
-    for index in range(min(spec.layers, 2)):
+    for index in range(blocks):
         trace += layer(shape, f"layer{index}.", source, 1 if index == 0 else spec.layers - 1)
         source = trace[-1].name
     return trace + _head(shape, source)
@@ -65,6 +79,7 @@ class _Shape:
     spec: StudentSpec
     batch: int
     tokens: int
+    past: int = 0
 
     @property
     def rows(self) -> int:
@@ -89,6 +104,7 @@ def _linear(
     return Operator(
         name,
         group,
+        "linear",
         (source,),
         rows * outputs,
         macs=rows * inputs * outputs,
@@ -103,13 +119,15 @@ def _linear(
 
 def _norm(shape: _Shape, name: str, group: Group, source: str, times: int = 1) -> Operator:
     vectors = 1 if shape.spec.architecture == "llama" else 2
-    return Operator(name, group, (source,), shape.stream, floats=vectors * shape.spec.hidden, times=times)
+    return Operator(name, group, "norm", (source,), shape.stream, floats=vectors * shape.spec.hidden, times=times)
 
 
-def _in_place(
-    name: str, group: Group, reads: tuple[str, ...], elements: int, *, counted: bool = False, times: int = 1
-) -> Operator:
-    return Operator(name, group, reads, elements, counted=counted, overwrites=True, times=times)
+def _in_place(name: str, group: Group, reads: tuple[str, ...], elements: int, *, times: int = 1) -> Operator:
+    return Operator(name, group, "elementwise", reads, elements, counted=False, overwrites=True, times=times)
+
+
+def _active(name: str, group: Group, source: str, elements: int, *, counted: bool = True, times: int = 1) -> Operator:
+    return Operator(name, group, "activation", (source,), elements, counted=counted, overwrites=True, times=times)
 
 
 def _embeddings(shape: _Shape) -> list[Operator]:
@@ -120,12 +138,21 @@ def _embeddings(shape: _Shape) -> list[Operator]:
         weights = (inputs + 1) * spec.hidden
         return [
             Operator(
-                "patches", "embeddings", (), patches * spec.hidden, patches * inputs * spec.hidden, floats=weights
+                "patches",
+                "embeddings",
+                "convolution",
+                (),
+                patches * spec.hidden,
+                patches * inputs * spec.hidden,
+                floats=weights,
             ),
-            Operator("with_class", "embeddings", ("patches",), stream, floats=spec.hidden, counted=False),
+            Operator(
+                "with_class", "embeddings", "elementwise", ("patches",), stream, floats=spec.hidden, counted=False
+            ),
             Operator(
                 "embedded",
                 "embeddings",
+                "elementwise",
                 ("with_class",),
                 stream,
                 floats=shape.tokens * spec.hidden,
@@ -133,17 +160,17 @@ def _embeddings(shape: _Shape) -> list[Operator]:
                 overwrites=True,
             ),
         ]
-    words = Operator("words", "embeddings", (), stream, floats=spec.vocabulary * spec.hidden)
+    words = Operator("words", "embeddings", "lookup", (), stream, floats=spec.vocabulary * spec.hidden)
     if spec.architecture == "llama":
         return [words]
     # RoBERTa derives positions from each row of the input; the others share them within a batch.
     per_position = stream if spec.architecture == "roberta" else shape.tokens * spec.hidden
-    positions = Operator("positions", "embeddings", (), per_position, floats=spec.positions * spec.hidden)
+    positions = Operator("positions", "embeddings", "lookup", (), per_position, floats=spec.positions * spec.hidden)
     if spec.architecture == "gpt2":
         return [words, positions, _in_place("embedded", "embeddings", ("words", "positions"), stream)]
     return [
         words,
-        Operator("types", "embeddings", (), stream, floats=spec.token_types * spec.hidden),
+        Operator("types", "embeddings", "lookup", (), stream, floats=spec.token_types * spec.hidden),
         _in_place("words_and_types", "embeddings", ("words", "types"), stream),
         positions,
         _in_place("summed", "embeddings", ("words_and_types", "positions"), stream),
@@ -168,12 +195,31 @@ def _attention(shape: _Shape, at: str, source: str, times: int) -> list[Operator
         for name, size in ((query, width), (key, kv_width)):
             made.append(_in_place(f"{name}_turned", "attention", (name, "rotary"), rows * size, times=times))
         query, key = f"{query}_turned", f"{key}_turned"
-    scores = shape.batch * spec.heads * shape.tokens**2
+    seen = shape.past + shape.tokens
+    if shape.past:
+        kept = 2 * shape.batch * seen * kv_width
+        parts = tuple(dict.fromkeys((key, value)))
+        made.append(Operator(f"{at}cache", "attention", "cache", parts, kept, counted=False, times=times))
+        key = value = f"{at}cache"
+    calls = shape.batch * spec.heads
+    scores = calls * shape.tokens * seen
     per_product = scores * spec.head_dim
+    scored = Operator(
+        f"{at}scores", "attention", "product", (query, key), scores, per_product, times=times, calls=calls
+    )
     return [
         *made,
-        Operator(f"{at}scores", "attention", (query, key), scores, per_product, times=times),
-        Operator(f"{at}context", "attention", (f"{at}scores", value), rows * width, per_product, times=times),
+        scored,
+        Operator(
+            f"{at}context",
+            "attention",
+            "product",
+            (scored.name, value),
+            rows * width,
+            per_product,
+            times=times,
+            calls=calls,
+        ),
         _linear(f"{at}mixed", "projections", f"{at}context", (rows, width, spec.hidden), bias=bias, times=times),
     ]
 
@@ -184,14 +230,14 @@ def _feed_forward(shape: _Shape, at: str, source: str, times: int) -> list[Opera
         size = (rows, hidden, inner)
         return [
             _linear(f"{at}gate", "feed_forward", source, size, bias=False, times=times),
-            _in_place(f"{at}active", "feed_forward", (f"{at}gate",), rows * inner, counted=True, times=times),
+            _active(f"{at}active", "feed_forward", f"{at}gate", rows * inner, times=times),
             _linear(f"{at}up", "feed_forward", source, size, bias=False, times=times),
             _in_place(f"{at}gated", "feed_forward", (f"{at}active", f"{at}up"), rows * inner, times=times),
             _linear(f"{at}down", "feed_forward", f"{at}gated", (rows, inner, hidden), bias=False, times=times),
         ]
     return [
         _linear(f"{at}up", "feed_forward", source, (rows, hidden, inner), times=times),
-        _in_place(f"{at}active", "feed_forward", (f"{at}up",), rows * inner, counted=True, times=times),
+        _active(f"{at}active", "feed_forward", f"{at}up", rows * inner, times=times),
         _linear(f"{at}down", "feed_forward", f"{at}active", (rows, inner, hidden), times=times),
     ]
 
@@ -225,7 +271,7 @@ def _head(shape: _Shape, source: str) -> list[Operator]:
         is_module = spec.architecture == "bert"
         return [
             _linear("pooled", "head", source, (batch, hidden, hidden)),
-            _in_place("pooled_active", "head", ("pooled",), batch * hidden, counted=is_module),
+            _active("pooled_active", "head", "pooled", batch * hidden, counted=is_module),
             _linear("logits", "head", "pooled_active", (batch, hidden, spec.labels)),
         ]
     last = _norm(shape, "last", "head", source)
@@ -236,8 +282,10 @@ def _head(shape: _Shape, source: str) -> list[Operator]:
     return [last, _linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
 
 
-def _check(spec: StudentSpec, batch: int, sequence: int) -> None:
+def _check(spec: StudentSpec, batch: int, sequence: int, past: int) -> None:
     check_buildable(spec)
+    if past < 0 or (past and spec.family != "decoder"):
+        raise SpecError(f"past is {past}, expected 0: only a decoder keeps a cache, and never of less than no token")
     if batch < 1:
         raise SpecError(f"the batch is {batch}, expected at least 1")
     if spec.family == "vit":
@@ -246,8 +294,9 @@ def _check(spec: StudentSpec, batch: int, sequence: int) -> None:
         return
     # RoBERTa never uses the positions up to its padding token, which is token 1.
     longest = spec.positions - 2 if spec.architecture == "roberta" else spec.positions
-    if not 1 <= sequence <= longest:
-        raise SpecError(f"the sequence is {sequence}, expected 1 to {longest}, the positions it has")
+    if not 1 <= sequence <= longest - past:
+        after = f" with {past} in its cache" if past else ""
+        raise SpecError(f"the sequence is {sequence}{after}, expected 1 to {longest - past}, the positions it has")
 
 
 def check_buildable(spec: StudentSpec) -> None:

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from edgekd.cost.count import (
     activation_bytes,
+    cache_bytes,
     count,
     count_each,
     macs,
@@ -241,6 +242,29 @@ def test_counts_join_the_single_functions() -> None:
         "sequence": 7,
         "precision": "int8",
     }
+
+
+@pytest.mark.parametrize(("spec", "seed"), [case for case in cases() if case.values[0].family == "decoder"])
+def test_the_cache_holds_what_a_real_decoder_keeps(spec: StudentSpec, seed: int) -> None:
+    batch, sequence = batch_and_sequence(spec, seed)
+    model, inputs = model_and_inputs(spec, batch, sequence)
+    with torch.no_grad():
+        kept = model(**inputs, use_cache=True).past_key_values
+    tensors = [tensor for layer in kept.layers for tensor in (layer.keys, layer.values)]
+    assert cache_bytes(spec, batch=batch, tokens=sequence) == sum(tensor.nbytes for tensor in tensors)
+    assert cache_bytes(BERT, batch=batch, tokens=sequence) == 0
+
+
+@pytest.mark.parametrize(("spec", "seed"), [case for case in cases() if case.values[0].family == "decoder"])
+def test_macs_with_a_past_are_those_of_a_real_step_after_it(spec: StudentSpec, seed: int) -> None:
+    model, inputs = model_and_inputs(spec, 2, 9)
+    with torch.no_grad():
+        kept = model(**inputs, use_cache=True).past_key_values
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(input_ids=inputs["input_ids"][:, :1], past_key_values=kept, use_cache=True)
+    counted = count(spec, batch=2, sequence=1, past=9, precision="fp32").macs
+    assert 2 * counted == counter.get_total_flops()
 
 
 def test_an_unknown_precision_is_refused() -> None:

@@ -1,0 +1,62 @@
+"""What a latency is made of: sums over the operators of one forward pass, each of which has a price on a board.
+
+A runtime spends time on starting operators, on multiplying, on writing what an operator makes and on fetching weights.
+None of these depends on the family of a network, so one list of terms serves all of them; which terms a family has at
+all follows from its operators. The prices are fitted to measurements (calibrate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from edgekd.cost.operators import Operator
+
+# Every term that a latency may have, from the one that every network has to the ones that only large inputs notice.
+# `macs.*` are multiply-accumulates by group; `starts` counts operators, `products` separate small matrix products;
+# `elements.*` are numbers written: by the residual stream and its norms, by activation functions, by attention scores,
+# by lookups, and by a growing cache; `weights` are numbers of matrices that a pass reads once.
+TERMS = (
+    "starts",
+    "macs.projections",
+    "macs.feed_forward",
+    "weights",
+    "elements.stream",
+    "elements.inner",
+    "products",
+    "macs.attention",
+    "elements.scores",
+    "macs.head",
+    "macs.embeddings",
+    "elements.lookup",
+    "elements.cache",
+)
+
+_ELEMENTS = {
+    "norm": "elements.stream",
+    "elementwise": "elements.stream",
+    "activation": "elements.inner",
+    "product": "elements.scores",
+    "lookup": "elements.lookup",
+    "convolution": "elements.lookup",
+    "cache": "elements.cache",
+}
+
+
+def latency_terms(trace: Iterable[Operator]) -> dict[str, Any]:
+    """The terms of one forward pass, by name; all of TERMS are there, 0 where a network has none of it.
+
+    Numbers, or arrays of them where the operators stand for many students at once.
+    """
+    terms: dict[str, Any] = dict.fromkeys(TERMS, 0)
+    for op in trace:
+        terms["starts"] = terms["starts"] + op.times
+        terms[f"macs.{op.group}"] = terms[f"macs.{op.group}"] + op.times * op.macs
+        if op.kind in _ELEMENTS:
+            # The context is as wide as the stream; the scores are the other product.
+            name = "elements.stream" if op.name.endswith("context") else _ELEMENTS[op.kind]
+            terms[name] = terms[name] + op.times * op.elements
+        if op.kind == "product":
+            terms["products"] = terms["products"] + op.times * op.calls
+        terms["weights"] = terms["weights"] + op.times * op.matrix
+    return terms

@@ -1,0 +1,50 @@
+"""The terms of a latency: which there are, and that each operator is in the ones it belongs to."""
+
+from dataclasses import replace
+
+from edgekd.cost.count import macs
+from edgekd.cost.operators import operators
+from edgekd.cost.terms import TERMS, latency_terms
+from edgekd.student import StudentSpec
+
+BERT = StudentSpec(
+    architecture="bert", layers=3, hidden=16, heads=4, ffn=64, vocabulary=50, positions=40, token_types=2, labels=3
+)
+VIT = StudentSpec(
+    architecture="vit", layers=2, hidden=16, heads=2, ffn=24, labels=3, image_size=8, patch_size=4, channels=1
+)
+LLAMA = StudentSpec(
+    architecture="llama", layers=4, hidden=16, heads=4, kv_heads=2, ffn=24, vocabulary=50, positions=40, tied=True
+)
+
+
+def test_every_mac_is_in_one_term_and_every_family_has_the_terms_of_its_operators() -> None:
+    for spec in (BERT, VIT, LLAMA):
+        shape = {"batch": 1, "sequence": spec.tokens or 7}
+        terms = latency_terms(operators(spec, **shape))
+        assert tuple(terms) == TERMS
+        assert sum(value for name, value in terms.items() if name.startswith("macs.")) == macs(spec, **shape).total
+        assert (terms["macs.embeddings"] > 0) == (spec.family == "vit")
+        assert terms["products"] == 2 * spec.layers * spec.heads
+
+
+def test_a_growing_cache_is_a_term_of_its_own() -> None:
+    prefill = latency_terms(operators(LLAMA, batch=1, sequence=8))
+    decode = latency_terms(operators(LLAMA, batch=1, sequence=1, past=7))
+    assert prefill["elements.cache"] == 0
+    assert decode["elements.cache"] == LLAMA.layers * 2 * LLAMA.kv_heads * LLAMA.head_dim * 8
+    assert decode["macs.attention"] == prefill["macs.attention"] / 8
+    assert decode["weights"] == prefill["weights"]
+
+
+def test_a_wider_feed_forward_block_moves_its_own_terms_alone() -> None:
+    narrow, wide = (latency_terms(operators(spec, batch=1, sequence=7)) for spec in (BERT, replace(BERT, ffn=128)))
+    moved = {name for name in TERMS if narrow[name] != wide[name]}
+    assert moved == {"macs.feed_forward", "weights", "elements.inner"}
+
+
+def test_a_longer_input_costs_everything_but_starts_weights_and_calls() -> None:
+    short, long = (latency_terms(operators(BERT, batch=1, sequence=length)) for length in (7, 14))
+    still = {name for name in TERMS if short[name] == long[name]}
+    assert still == {"starts", "weights", "products", "macs.head", "macs.embeddings", "elements.cache"}
+    assert long["elements.scores"] == 4 * short["elements.scores"]
