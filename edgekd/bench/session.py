@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,18 +20,20 @@ from pydantic import ValidationError
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.health import drift_warnings, host_warnings, warnings_for
+from edgekd.bench.packed import packed_agent
 from edgekd.bench.plan import BenchPlan
 from edgekd.errors import HostError, InputError, MeasureError, RecordError
-from edgekd.files import json_from_bytes, json_text, sha256_of_file
+from edgekd.files import json_from_bytes, json_text, sha256_of_bytes, sha256_of_file, write_bytes
 from edgekd.hosts.base import Completed, Host
 from edgekd.record import Artifact, HostFacts, LatencyRecord, PairedRecord, PairedRun, ProcessRun, Protocol, Runtime
 from edgekd.text import printable
 
 __all__ = ["BenchPlan", "artifact_from_file", "measure", "measure_pairs"]
 
-AGENT = Path(__file__).with_name("agent.py")
 AGENT_FORMAT = 1
 DEFAULT_PAIRS = 12
+# A short model may be timed this many times as often as was asked for, when the time that was asked for allows it.
+MOST_PAIRS = 25
 _EXIT_AGENT_ERROR, _EXIT_NOT_FOUND = 3, 127
 # Enough for another measurement's process of the usual length.
 _LOCK_WAIT_S = 60.0
@@ -91,7 +94,7 @@ def measure(
         for index in order:
             artifact = models[index][1]
             spec = {**_plain_orders(plan), "models": [sent[index]], "input_data": data}
-            results[index].append(_run_agent(host, agent, spec, plan, artifact.name))
+            results[index] += _run_agent(host, agent, spec, plan, artifact.name)
             done += 1
             if on_progress is not None:
                 on_progress(done, total, artifact)
@@ -106,44 +109,59 @@ def measure_pairs(
     plan: BenchPlan,
     *,
     pairs: int = DEFAULT_PAIRS,
+    least_s: float = 0.0,
+    together: int = 1,
     device: str | None = None,
     on_record: Callable[[PairedRecord], None] | None = None,
 ) -> list[PairedRecord]:
     """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
 
-    `on_record` gets each record as soon as it exists, so that an interruption loses one model at most.
-    Each model is removed from the host after its process, however that ended; sentinel and inputs stay for the next.
+    A model is timed for `pairs` pairs and for `least_s` seconds at least. `together` models are sent and ordered at
+    once, which spares a slow board the start of Python for each. The same model may be named several times.
+    `on_record` gets each record as soon as it exists, so that an interruption loses one order at most.
+    Each model is removed from the host after its order, however that ended; sentinel and inputs stay for the next.
     Errors: as measure.
     """
     _require_models(models)
-    if pairs < 1:
-        raise InputError(f"bench plan: pairs is {pairs}, expected at least 1")
+    if pairs < 1 or together < 1:
+        raise InputError(f"bench plan: pairs is {pairs} and together {together}, expected at least 1 for both")
     agent = _sent_agent(host)
     reference = artifact_from_file(sentinel)
     sent_sentinel = _sent_model(host, sentinel, reference)
-    data = _sent_inputs(host, plan)
+    orders = {
+        **plan.spec(),
+        "mode": "paired",
+        "sentinel": sent_sentinel,
+        "pairs": pairs,
+        "max_pairs": MOST_PAIRS * pairs,
+        "min_duration_s": least_s,
+        "input_data": _sent_inputs(host, plan),
+    }
     records = []
-    for path, artifact in models:
-        spec = {
-            **plan.spec(),
-            "mode": "paired",
-            "models": [_model_place(artifact)],
-            "sentinel": sent_sentinel,
-            "pairs": pairs,
-            "input_data": data,
-        }
-        try:
-            _sent_model(host, path, artifact)
-            result = _run_agent(host, agent, spec, plan, artifact.name)
-        finally:
-            if _model_place(artifact) != sent_sentinel:
-                with contextlib.suppress(HostError):
-                    host.remove(_model_place(artifact))
-        record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
-        records.append(record)
-        if on_record is not None:
-            on_record(record)
+    for start in range(0, len(models), together):
+        part = models[start : start + together]
+        for (_, artifact), result in zip(part, _ordered(host, agent, part, orders, plan), strict=True):
+            record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
+            records.append(record)
+            if on_record is not None:
+                on_record(record)
     return records
+
+
+def _ordered(
+    host: Host, agent: str, models: Sequence[tuple[Path, Artifact]], orders: dict[str, Any], plan: BenchPlan
+) -> list[_Result]:
+    """A result for each of `models` from one call of the agent; the models are on the host meanwhile only."""
+    places = [_model_place(artifact) for _, artifact in models]
+    try:
+        for path, artifact in models:
+            _sent_model(host, path, artifact)
+        names = ", ".join(dict.fromkeys(artifact.name for _, artifact in models))
+        return _run_agent(host, agent, {**orders, "models": places}, plan, names)
+    finally:
+        for place in set(places) - {orders["sentinel"]}:
+            with contextlib.suppress(HostError):
+                host.remove(place)
 
 
 def _require_models(models: Sequence[tuple[Path, Artifact]]) -> None:
@@ -152,8 +170,11 @@ def _require_models(models: Sequence[tuple[Path, Artifact]]) -> None:
 
 
 def _sent_agent(host: Host) -> str:
-    place = f"blobs/{sha256_of_file(AGENT)}.py"
-    host.put(AGENT, place)
+    data = packed_agent()
+    place = f"blobs/{sha256_of_bytes(data)}.pyz"
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        write_bytes(Path(folder) / "agent.pyz", data)
+        host.put(Path(folder) / "agent.pyz", place)
     return place
 
 
@@ -183,28 +204,28 @@ def _sent_inputs(host: Host, plan: BenchPlan) -> str | None:
     return place
 
 
-def _run_agent(host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, name: str) -> _Result:
-    """One process on the host, from its orders to its checked result; its files there are removed in any case."""
+def _run_agent(host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, name: str) -> list[_Result]:
+    """One call of the agent, from its orders to a checked result for each model; its files there are removed."""
     folder = f"runs/{secrets.token_hex(12)}"
     spec_path, result_path = f"{folder}/spec.json", f"{folder}/result.json"
     where = f"{host.name}: {name}"
     try:
         orders = {**spec, "format": AGENT_FORMAT, "lock_wait_s": _LOCK_WAIT_S}
         host.write(spec_path, json_text(orders).encode())
-        done = host.run([host.python, agent, spec_path, result_path], timeout_s=plan.timeout_s)
+        done = host.run([host.python, agent, spec_path, result_path], timeout_s=len(spec["models"]) * plan.timeout_s)
         if done.exit_status not in (0, _EXIT_AGENT_ERROR):
             raise _crash(where, done)
         data = _read_result(host, result_path, _max_result_bytes(spec), where)
     finally:
         with contextlib.suppress(HostError):
             host.remove(folder)
-    return _result_from_bytes(data, where, host.name)
+    return _results_from_bytes(data, where, host.name, len(spec["models"]))
 
 
 def _max_result_bytes(spec: dict[str, Any]) -> int:
     """More than an honest result of `spec` can take: 19 digits and a separator for each of its times, and the rest."""
-    times = spec["max_samples"] if spec["mode"] == "plain" else 2 * spec["pairs"] + 1
-    return int(times) * _BYTES_PER_SAMPLE + _RESULT_SLACK_BYTES
+    times = spec["max_samples"] if spec["mode"] == "plain" else 2 * spec["max_pairs"] + 1
+    return len(spec["models"]) * int(times) * _BYTES_PER_SAMPLE + _RESULT_SLACK_BYTES
 
 
 def _read_result(host: Host, place: str, max_bytes: int, where: str) -> bytes:
@@ -224,8 +245,8 @@ def _crash(where: str, done: Completed) -> HostError:
     return HostError(f"{where}: the agent failed with status {done.exit_status}; the last it said: {last}")
 
 
-def _result_from_bytes(data: bytes, where: str, host_name: str) -> _Result:
-    """The agent's result, believed only after every value was checked. Errors: as measure."""
+def _results_from_bytes(data: bytes, where: str, host_name: str, expected: int) -> list[_Result]:
+    """The agent's results for `expected` models, believed only after every value was checked. Errors: as measure."""
     try:
         table = json_from_bytes(data, where=where)
     except RecordError as error:
@@ -235,15 +256,21 @@ def _result_from_bytes(data: bytes, where: str, host_name: str) -> _Result:
     if "error" in table:
         raise _agent_error(table["error"], where)
     try:
-        (only,) = table["runs"]
         host = HostFacts.model_validate({**table["host"], "name": host_name})
         runtime = Runtime.model_validate(table["runtime"])
-        checked = Protocol.model_validate({**_ANY_PROTOCOL, "shapes": only["shapes"], "clock": table["clock"]})
-        return _Result(host, runtime, checked.shapes, checked.clock, dict(only["run"]))
+        results = [_result(host, runtime, table["clock"], one) for one in table["runs"]]
     except ValidationError as problems:
         raise _impossible(where, problems) from None
     except (KeyError, TypeError, ValueError) as error:
         raise MeasureError(f"{where}: the board's result lacks a part ({printable(repr(error), 120)})") from None
+    if len(results) != expected:
+        raise MeasureError(f"{where}: the board's result holds {len(results)} runs, expected {expected}")
+    return results
+
+
+def _result(host: HostFacts, runtime: Runtime, clock: Any, table: Any) -> _Result:
+    checked = Protocol.model_validate({**_ANY_PROTOCOL, "shapes": table["shapes"], "clock": clock})
+    return _Result(host, runtime, checked.shapes, checked.clock, dict(table["run"]))
 
 
 _ANY_PROTOCOL = {"processes": 1, "warmup_s": 0.0, "min_duration_s": 0.0, "min_samples": 1}

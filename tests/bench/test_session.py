@@ -157,7 +157,7 @@ def test_result_longer_than_the_plan_allows_is_not_read(classifier: Path, monkey
 
 def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> None:
     run = {"load_ns": 5, "model_ns": [2], "sentinel_ns": [1, 1]}
-    most = 7 * 24 + 2**20
+    most = (2 * 25 * 3 + 1) * 24 + 2**20
     for size, refused in ((most, False), (most + 1, True)):
         board = _board(_padded(size, run))
         if refused:

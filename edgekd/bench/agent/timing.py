@@ -1,0 +1,125 @@
+"""One model in one process: load it, feed it, time it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from .facts import field, kilobytes, read_text
+from .failures import AgentError, first_line, module, runtime_errors
+from .inputs import make_feeds
+
+MIN_WARMUP_RUNS, MAX_SAMPLES = 3, 2000000
+NS_PER_S = 1000000000
+PROVIDER = "CPUExecutionProvider"
+
+
+def clock() -> Tuple[str, Callable[[], int]]:
+    """The name and the reader of the steadiest clock here; RAW is not bent by time synchronisation."""
+    raw = getattr(time, "CLOCK_MONOTONIC_RAW", None)
+    if raw is None:
+        return "monotonic", time.monotonic_ns
+    return "CLOCK_MONOTONIC_RAW", lambda: time.clock_gettime_ns(raw)
+
+
+def open_session(path: str, threads: int) -> Any:
+    ort = module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(path, options, providers=[PROVIDER])
+    except runtime_errors() as error:
+        said = "onnxruntime %s cannot load the model: %s" % (ort.__version__, first_line(error))
+        raise AgentError("model", said) from None
+
+
+class Model:
+    """A loaded model and the inputs it is timed with."""
+
+    def __init__(self, path: str, spec: Dict[str, Any], stored: Optional[str] = None) -> None:
+        _, self._now = clock()
+        start = self._now()
+        self.session = open_session(path, spec["threads"])
+        self.load_ns = self._now() - start
+        self.feeds = make_feeds(self.session, spec, stored)
+
+    @property
+    def shapes(self) -> Dict[str, List[int]]:
+        return {name: [int(size) for size in array.shape] for name, array in self.feeds.items()}
+
+    def time_ns(self) -> int:
+        """One inference."""
+        start = self._now()
+        self.session.run(None, self.feeds)
+        return self._now() - start
+
+
+def warm_up(models: List[Model], duration_s: float, now: Callable[[], int], most: int) -> List[int]:
+    """Times of the last of `models`, taken in turns until the duration is over; no more than the first `most`."""
+    times = []  # type: List[int]
+    end = now() + int(duration_s * NS_PER_S)
+    while len(times) < MIN_WARMUP_RUNS or now() < end:
+        for model in models[:-1]:
+            model.time_ns()
+        times.append(models[-1].time_ns())
+        del times[max(most, MIN_WARMUP_RUNS) :]
+    return times
+
+
+def plain_run(model: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Back-to-back inferences until they are enough and lasted long enough, or reach the limit of time or number."""
+    _, now = clock()
+    first_ns = model.time_ns()
+    most = spec.get("max_samples", MAX_SAMPLES)
+    warmup_ns = warm_up([model], spec["warmup_s"], now, most // 2)
+    samples = []  # type: List[int]
+    start = now()
+    enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)
+    while True:
+        samples.append(model.time_ns())
+        moment = now()
+        done = moment >= enough and len(samples) >= spec["min_samples"]
+        if done or moment >= limit or len(samples) >= most - len(warmup_ns):
+            break
+    return {"load_ns": model.load_ns, "first_ns": first_ns, "warmup_ns": warmup_ns, "samples_ns": samples}
+
+
+def paired_run(model: Model, sentinel: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Sentinel, model, sentinel, model, …, sentinel: as many pairs as wanted, and as long as wanted."""
+    _, now = clock()
+    warm_up([sentinel, model], spec["warmup_s"], now, 0)
+    start = now()
+    enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)
+    sentinel_ns, model_ns = [sentinel.time_ns()], []  # type: List[int], List[int]
+    while not model_ns or (now() < limit and len(model_ns) < spec["max_pairs"]):
+        if len(model_ns) >= spec["pairs"] and now() >= enough:
+            break
+        model_ns.append(model.time_ns())
+        sentinel_ns.append(sentinel.time_ns())
+    return {"load_ns": model.load_ns, "model_ns": model_ns, "sentinel_ns": sentinel_ns}
+
+
+def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
+    """One run of the model at `path`."""
+    errors = runtime_errors()
+    sentinel = Model(spec["sentinel"], dict(spec, shapes={})) if spec["mode"] == "paired" else None
+    model = Model(path, spec, spec["input_data"])
+    gc.collect()
+    gc.disable()
+    try:
+        run = plain_run(model, spec) if sentinel is None else paired_run(model, sentinel, spec)
+    except errors as error:
+        kind = "input" if type(error).__name__ == "InvalidArgument" else "runtime"
+        raise AgentError(kind, "onnxruntime cannot run the model: %s" % first_line(error)) from None
+    except MemoryError:
+        raise AgentError("memory", "the board has too little memory for the model and its inputs") from None
+    finally:
+        gc.enable()
+    # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.
+    peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
+    run.update(peak_memory_bytes=peak, peak_memory_source="VmHWM" if peak else None)
+    return {"shapes": model.shapes, "run": run}

@@ -1,0 +1,122 @@
+"""From orders to a result: the part of the agent that reads, locks, shares out and writes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List
+
+from .facts import lasting_facts, passing_facts
+from .failures import AgentError, first_line, module
+from .timing import PROVIDER, clock, measured
+
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+EXIT_ERROR = 3
+LOCK, LOCK_STEP_S, LOCK_WAIT_S = "lock", 0.5, 60.0
+
+
+def in_child(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+    """What `work` gives in a process of its own: nobody else's memory is in its peak, nor its layout in the next one's.
+
+    A fork, so that the libraries are loaded once: before any session, while there are no threads.
+    """
+    from_child, to_parent = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            try:
+                answer = {"value": work()}  # type: Dict[str, Any]
+            except AgentError as error:
+                answer = {"error": error.args}
+            with os.fdopen(to_parent, "wb") as stream:
+                stream.write(json.dumps(answer).encode())
+            status = 0
+        except BaseException:  # noqa: BLE001  a forked process must never return into its parent's code
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    os.close(to_parent)
+    with os.fdopen(from_child, "rb") as stream:
+        said = stream.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        how = "signal %d" % os.WTERMSIG(status) if os.WIFSIGNALED(status) else "a failure, see its error stream"
+        raise AgentError("memory" if os.WIFSIGNALED(status) else "runtime", "the measuring process ended by %s" % how)
+    answer = json.loads(said.decode())
+    if "error" in answer:
+        raise AgentError(*answer["error"])
+    return dict(answer["value"])
+
+
+def read_spec(path: str) -> Dict[str, Any]:
+    try:
+        spec = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AgentError("spec", "the spec cannot be read (%s)" % first_line(error)) from None
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        raise AgentError("spec", "the spec is not of format %d, which this agent reads" % FORMAT)
+    return spec
+
+
+def result_for(spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Everything that is sent back."""
+    host = lasting_facts()
+    host.update(passing_facts("before"))
+    module("numpy")
+    ort = module("onnxruntime")
+    if len(spec["models"]) > 1 and hasattr(os, "fork"):
+        runs = [in_child(functools.partial(measured, path, spec)) for path in spec["models"]]
+    else:
+        runs = [measured(path, spec) for path in spec["models"]]
+    host.update(passing_facts("after"))
+    names = {"name": "onnxruntime", "version": ort.__version__, "providers": [PROVIDER], "threads": spec["threads"]}
+    return {"format": FORMAT, "host": host, "runtime": names, "clock": clock()[0], "runs": runs}
+
+
+@contextlib.contextmanager
+def alone(wait_s: float) -> Iterator[None]:
+    """No other agent works in this workspace meanwhile. The kernel frees the lock of a dead process, not the file."""
+    end = time.monotonic() + wait_s
+    with Path(LOCK).open("ab") as stream:
+        while fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    said = "another measurement runs there, in %s, still after %g s. Run again when it has ended"
+                    raise AgentError("busy", said % (Path.cwd(), wait_s)) from None
+            time.sleep(LOCK_STEP_S)
+        yield
+
+
+def write_result(path: str, result: Dict[str, Any]) -> None:
+    part = Path(path + ".part")
+    part.write_text(json.dumps(result), encoding="utf-8")
+    part.replace(path)
+
+
+def main(argv: List[str]) -> int:
+    """The exit status: 0 with a result, 3 with an error in its place."""
+    spec_path, result_path = argv[1], argv[2]
+    try:
+        spec = read_spec(spec_path)
+        with alone(spec.get("lock_wait_s", LOCK_WAIT_S)):
+            write_result(result_path, result_for(spec))
+    except AgentError as error:
+        write_result(result_path, {"format": FORMAT, "error": dict(zip(("kind", "message"), error.args))})
+        return EXIT_ERROR
+    return 0
