@@ -88,10 +88,15 @@ class ProcessRun(Model):
 
 
 class PairedRun(Model):
-    """Sentinel, model, sentinel, model, …, sentinel in one process: one more sentinel time than model times."""
+    """Sentinel, model, sentinel, model, …, sentinel in one process: one more sentinel time than model times.
+
+    `*_thread_ns` are the same inferences in the processor time of the thread that ran them, where it was one thread.
+    """
 
     model_ns: Annotated[list[Nanoseconds], Field(min_length=1)]
     sentinel_ns: list[Nanoseconds]
+    model_thread_ns: list[Nanoseconds] | None = None
+    sentinel_thread_ns: list[Nanoseconds] | None = None
     load_ns: Nanoseconds
     peak_memory_bytes: Annotated[int, Field(gt=0)] | None = None
     peak_memory_source: str | None = None
@@ -100,6 +105,12 @@ class PairedRun(Model):
     def _interleaved(self) -> PairedRun:
         if len(self.sentinel_ns) != len(self.model_ns) + 1:
             raise ValueError(f"{len(self.model_ns)} model times need {len(self.model_ns) + 1} sentinel times")
+        threads = (self.model_thread_ns, self.sentinel_thread_ns)
+        if threads != (None, None) and [times and len(times) for times in threads] != [
+            len(self.model_ns),
+            len(self.sentinel_ns),
+        ]:
+            raise ValueError("the thread's times must be as many as the times of model and sentinel, or absent")
         return self
 
 

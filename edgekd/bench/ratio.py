@@ -5,6 +5,7 @@ For predicting and comparing. A verdict on a limit needs the model's own latenci
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,9 +38,16 @@ class RelativeLatency:
 
 
 def ratios(run: PairedRun) -> list[float]:
-    """Each time of the model over the mean of the two sentinel times around it."""
-    before_and_after = zip(run.sentinel_ns, run.sentinel_ns[1:], strict=False)
-    return [model / fmean(pair) for model, pair in zip(run.model_ns, before_and_after, strict=True)]
+    """Each time of the model over the mean of the two sentinel times around it.
+
+    Where the thread's own times are known they count: what other programs took of the processor meanwhile is no part of
+    them, and the longer a model the more often it is interrupted.
+    """
+    model_ns, sentinel_ns = run.model_ns, run.sentinel_ns
+    if run.model_thread_ns is not None and run.sentinel_thread_ns is not None:
+        model_ns, sentinel_ns = run.model_thread_ns, run.sentinel_thread_ns
+    before_and_after = itertools.pairwise(sentinel_ns)
+    return [model / fmean(pair) for model, pair in zip(model_ns, before_and_after, strict=True)]
 
 
 def relative_latency(run: PairedRun) -> RelativeLatency:

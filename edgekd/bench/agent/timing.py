@@ -89,18 +89,34 @@ def plain_run(model: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def paired_run(model: Model, sentinel: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
-    """Sentinel, model, sentinel, model, …, sentinel: as many pairs as wanted, and as long as wanted."""
+    """Sentinel, model, sentinel, model, …, sentinel: as many pairs as wanted, and as long as wanted.
+
+    Beside each time stands that which the thread had a processor for: with one thread it is the whole inference, less
+    what the system spent on other programs meanwhile.
+    """
     _, now = clock()
     warm_up([sentinel, model], spec["warmup_s"], now, 0)
+    times = {id(sentinel): [], id(model): []}  # type: Dict[int, List[Tuple[int, int]]]
+
+    def take(which: Model) -> None:
+        began = time.thread_time_ns()
+        wall_ns = which.time_ns()
+        times[id(which)].append((wall_ns, time.thread_time_ns() - began))
+
     start = now()
     enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)
-    sentinel_ns, model_ns = [sentinel.time_ns()], []  # type: List[int], List[int]
-    while not model_ns or (now() < limit and len(model_ns) < spec["max_pairs"]):
-        if len(model_ns) >= spec["pairs"] and now() >= enough:
-            break
-        model_ns.append(model.time_ns())
-        sentinel_ns.append(sentinel.time_ns())
-    return {"load_ns": model.load_ns, "model_ns": model_ns, "sentinel_ns": sentinel_ns}
+    take(sentinel)
+    done = 0
+    while not done or (now() < limit and done < spec["max_pairs"] and not (done >= spec["pairs"] and now() >= enough)):
+        take(model)
+        take(sentinel)
+        done += 1
+    run = {"load_ns": model.load_ns}  # type: Dict[str, Any]
+    for name, which in (("model", model), ("sentinel", sentinel)):
+        run[name + "_ns"] = [wall_ns for wall_ns, _ in times[id(which)]]
+        if spec["threads"] == 1:
+            run[name + "_thread_ns"] = [thread_ns for _, thread_ns in times[id(which)]]
+    return run
 
 
 def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:

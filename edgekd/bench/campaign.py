@@ -1,0 +1,202 @@
+"""A campaign: many students measured in pairs with the sentinel, several times each, in rounds of another order.
+
+Every student is visited in every round, so a slow drift of the board meets all alike. Whatever stands out (windows.py)
+is measured again while there is time. Each visit is a record of its own, stored at once: a campaign that was killed
+goes on where it stopped, and its answer can be computed again from its records.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from edgekd.bench.plan import BenchPlan
+from edgekd.bench.ratio import quiet_level_s, relative_latency
+from edgekd.bench.session import measure_pairs
+from edgekd.bench.windows import Findings, Visit, findings
+from edgekd.errors import MeasureError, RecordError
+from edgekd.hosts.base import Host
+from edgekd.record import Artifact, PairedRecord, read_record, write_record
+from edgekd.units import seconds_from_ns
+
+ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
+EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
+TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
+_NORMAL = 1.4826
+
+Model = tuple[Path, Artifact]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What all believed visits of one student say together: `error` is a standard error, relative to `ratio`."""
+
+    name: str
+    ratio: float
+    error: float
+    visits: int
+    peak_memory_bytes: int | None
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The end of a campaign. `quiet_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative one.
+
+    `findings` are what stood out over all `visits`, in the order of time; `unsettled` students have no believed visit.
+    """
+
+    measured: dict[str, Measured]
+    quiet_s: float
+    quiet_error: float
+    findings: Findings
+    visits: tuple[Visit, ...]
+    repeated: int
+    unsettled: tuple[str, ...]
+
+
+@dataclass
+class Campaign:
+    """The visits of `names`, stored in `folder`; `model` gives the file of a student when it is needed.
+
+    `budget_s` bounds the time of this call: rounds that cannot be finished within it are not begun, the first excepted.
+    """
+
+    host: Host
+    sentinel: Path
+    plan: BenchPlan
+    folder: Path
+    model: Callable[[str], Model]
+    pairs: int
+    least_s: float = 0.3
+    budget_s: float = math.inf
+    device: str | None = None
+    progress: Progress | None = None
+    now: Callable[[], float] = time.monotonic
+    _begun_s: float = field(init=False, default=0.0)
+
+    def run(self, names: Sequence[str]) -> Answer:
+        """Measure `names` and say what came of it. Errors: as session.measure_pairs; RecordError for a foreign file."""
+        self._begun_s = self.now()
+        for number in range(ROUNDS):
+            begun_s = self.now()
+            wanted = [name for name in shuffled(names, number) if not self._path(name, number).exists()]
+            if number and wanted and self._left_s() < self._needed_s(len(wanted)):
+                break
+            self._visit([(name, self._path(name, number)) for name in wanted], number * len(names))
+            self._tell(f"round {number + 1} took {self.now() - begun_s:.0f} s", number, ROUNDS)
+        repeated = self._again(names)
+        return answer(self._records(names), repeated)
+
+    def _again(self, names: Sequence[str]) -> int:
+        """Measure again what stands out, until each student has as many believed visits; how many visits that were."""
+        repeated = 0
+        for extra in range(ROUNDS, ROUNDS + EXTRA_ROUNDS):
+            records = self._records(names)
+            doubtful = findings([visit_of(record) for record in records]).doubtful
+            believed = Counter(record.artifact.name for index, record in enumerate(records) if index not in doubtful)
+            most = max(believed.values(), default=1)
+            wanted = [name for name in names if believed[name] < most and not self._path(name, extra).exists()]
+            if not wanted or self._left_s() < self._needed_s(len(wanted)):
+                break
+            self._visit([(name, self._path(name, extra)) for name in wanted], 0)
+            repeated += len(wanted)
+        return repeated
+
+    def _visit(self, wanted: Sequence[tuple[str, Path]], done: int) -> None:
+        places = dict(wanted)
+        for start in range(0, len(wanted), TOGETHER):
+            part = [name for name, _ in wanted[start : start + TOGETHER]]
+            self._tell(f"measuring {part[0]}", done + start, 0)
+
+            def keep(record: PairedRecord) -> None:
+                write_record(record, places[record.artifact.name])
+
+            measure_pairs(
+                self.host, [self.model(name) for name in part], self.sentinel, self.plan, pairs=self.pairs,
+                least_s=self.least_s, together=TOGETHER, device=self.device, on_record=keep,
+            )  # fmt: skip
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.folder / f"{name}.{number + 1}.json"
+
+    def _left_s(self) -> float:
+        return self.budget_s - (self.now() - self._begun_s)
+
+    def _needed_s(self, visits: int) -> float:
+        """About what `visits` more take: each its pairs, its warm-up and the loading of its model."""
+        return visits * 2 * (self.least_s + self.plan.warmup_s)
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(done, total, text)
+
+    def _records(self, names: Sequence[str]) -> list[PairedRecord]:
+        """All stored visits of `names`, in the order of time: round by round, each in its own order."""
+        found = []
+        for number in range(ROUNDS + EXTRA_ROUNDS):
+            order = shuffled(names, number) if number < ROUNDS else list(names)
+            found += [self._stored(path) for name in order if (path := self._path(name, number)).exists()]
+        return found
+
+    def _stored(self, path: Path) -> PairedRecord:
+        record = read_record(path)
+        if not isinstance(record, PairedRecord):
+            raise RecordError(f"{path}: is a record of kind {record.kind}, expected paired. Remove it and run again")
+        return record
+
+
+def shuffled(names: Sequence[str], number: int) -> list[str]:
+    """`names` in the order of round `number`: the same order every time, another one every round."""
+    order = list(names)
+    random.Random(number).shuffle(order)  # noqa: S311  an order, not a secret
+    return order
+
+
+def visit_of(record: PairedRecord) -> Visit:
+    """What the record says in short."""
+    relative = relative_latency(record.run)
+    times = record.run.sentinel_thread_ns or record.run.sentinel_ns
+    return Visit(record.artifact.name, relative.ratio, relative.error, seconds_from_ns(median(times)))
+
+
+def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
+    """The answer of `records`, which are in the order of time. Errors: MeasureError without records."""
+    if not records:
+        raise MeasureError("a campaign without visits has no answer; measure at least one student")
+    visits = tuple(visit_of(record) for record in records)
+    found = findings(visits)
+    by_name: dict[str, list[int]] = {}
+    for index, visit in enumerate(visits):
+        by_name.setdefault(visit.name, []).append(index)
+    measured, unsettled = {}, []
+    for name, indices in by_name.items():
+        believed = [index for index in indices if index not in found.doubtful]
+        if not believed:
+            unsettled.append(name)
+        measured[name] = _joined(name, [visits[i] for i in believed or indices], [records[i] for i in indices])
+    levels = sorted(visit.level_s for visit in visits)
+    quiet = [levels[index] for index in range(max(1, len(levels) // 2))]
+    spread = _NORMAL * median(abs(level / found.quiet_s - 1) for level in quiet)
+    return Answer(
+        measured, quiet_level_s([record.run for record in records]), spread, found, visits, repeated, tuple(unsettled)
+    )
+
+
+def _joined(name: str, visits: Sequence[Visit], records: Sequence[PairedRecord]) -> Measured:
+    """The median over visits. A visit's own error cannot know what was the same during all of it; repetition can."""
+    logs = [math.log(visit.ratio) for visit in visits]
+    middle = median(logs)
+    within = median(visit.error / visit.ratio for visit in visits)
+    between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 2 else 0.0
+    peaks = [record.run.peak_memory_bytes for record in records if record.run.peak_memory_bytes is not None]
+    error = max(within, between) / math.sqrt(len(logs))
+    size_bytes = records[0].artifact.size_bytes
+    return Measured(name, math.exp(middle), error, len(logs), max(peaks, default=None), size_bytes)

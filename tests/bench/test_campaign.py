@@ -1,0 +1,175 @@
+"""Campaigns: every student in every round, what stands out again, and nothing lost by a kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.campaign import ROUNDS, Campaign, answer, shuffled
+from edgekd.bench.plan import BenchPlan
+from edgekd.bench.sentinel import sentinel_model
+from edgekd.errors import MeasureError, RecordError
+from edgekd.hosts.fake import Answer, FakeHost
+from edgekd.hosts.open import open_host
+from edgekd.record import Artifact, PairedRecord, read_record
+
+QUICK = BenchPlan(warmup_s=0.0, min_duration_s=0.1, max_duration_s=5, dims={"batch": 1, "sequence": 16}, id_limit=50)
+HOST = {"machine": "aarch64", "system": "Linux", "python": "3.11", "boot_id": "a", "cores": 4}
+RUNTIME = {"name": "onnxruntime", "version": "1", "providers": ["CPUExecutionProvider"], "threads": 1}
+NAMES = [f"s{index}" for index in range(6)]
+
+
+def board(slower: Callable[[int], float], wrong: Callable[[str, int], float] = lambda *_: 1.0) -> FakeHost:
+    """A board whose sentinel takes 1 ms times `slower(visit)`, and student number k takes k + 1 sentinels times `wrong`."""
+    visits = 0
+
+    def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
+        nonlocal visits
+        spec, runs = json.loads(host.files[argv[2]]), []
+        for place in spec["models"]:
+            name = onnx.load_from_string(host.files[place]).graph.name
+            level_ns = round(1e6 * slower(visits))
+            model_ns = round(level_ns * (1 + int(name[1:])) * wrong(name, visits))
+            run = {"load_ns": 5, "model_ns": [model_ns] * 4, "sentinel_ns": [level_ns] * 5}
+            runs.append({"shapes": {}, "run": {**run, "peak_memory_bytes": 10**6 + visits}})
+            visits += 1
+        result = {"format": 1, "host": HOST, "runtime": RUNTIME, "clock": "monotonic", "runs": runs}
+        return Answer(files={argv[3]: json.dumps(result).encode()})
+
+    return FakeHost(respond=respond)
+
+
+def campaign(host: Any, tmp_path: Path, **changed: Any) -> Campaign:
+    models = tmp_path / "models"
+    models.mkdir(exist_ok=True)
+
+    def model(name: str) -> tuple[Path, Artifact]:
+        path = models / f"{name}.onnx"
+        path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph([], name, [], [])).SerializeToString())
+        return path, Artifact(**{**artifact_from_file(path).model_dump(), "name": name})
+
+    sentinel = sentinel_model(tmp_path / "sentinel.onnx")
+    return Campaign(host, sentinel, QUICK, tmp_path / "visits", model, pairs=4, **changed)
+
+
+def test_every_student_is_visited_in_every_round_and_the_ratio_is_exact(tmp_path: Path) -> None:
+    found = campaign(board(lambda _: 1.0), tmp_path).run(NAMES)
+    assert {name: one.ratio for name, one in found.measured.items()} == {
+        name: pytest.approx(index + 1) for index, name in enumerate(NAMES)
+    }
+    assert {one.visits for one in found.measured.values()} == {ROUNDS}
+    assert (found.repeated, found.unsettled, found.findings.windows) == (0, (), ())
+    assert found.quiet_s == pytest.approx(1e-3)
+    assert len(list((tmp_path / "visits").glob("*.json"))) == ROUNDS * len(NAMES)
+
+
+def test_rounds_have_orders_of_their_own_that_do_not_change() -> None:
+    orders = [shuffled(NAMES, number) for number in range(ROUNDS)]
+    assert len({tuple(order) for order in orders}) == ROUNDS
+    assert all(sorted(order) == NAMES for order in orders)
+    assert orders == [shuffled(NAMES, number) for number in range(ROUNDS)]
+
+
+def test_a_board_that_throttles_in_the_middle_is_detected_and_its_windows_measured_again(tmp_path: Path) -> None:
+    throttled = range(7, 12)
+    host = board(lambda visit: 2.0 if visit in throttled else 1.0, lambda _, visit: 1.3 if visit in throttled else 1.0)
+    found = campaign(host, tmp_path).run(NAMES)
+    (window,) = found.findings.windows
+    assert (window.first, window.last) == (7, 11)
+    assert window.slower == pytest.approx(2.0)
+    assert found.repeated == 5
+    assert found.unsettled == ()
+    for index, name in enumerate(NAMES):
+        assert found.measured[name].ratio == pytest.approx(index + 1)
+
+
+def test_a_student_whose_visits_disagree_is_measured_again_and_the_odd_one_does_not_count(tmp_path: Path) -> None:
+    host = board(lambda _: 1.0, lambda name, visit: 1.5 if name == "s2" and visit < 6 else 1.0)
+    found = campaign(host, tmp_path).run(NAMES)
+    assert found.repeated == 1
+    assert found.measured["s2"].ratio == pytest.approx(3)
+    assert found.measured["s2"].visits == 3
+
+
+def test_a_board_that_stays_slow_is_told_and_not_measured_for_ever(tmp_path: Path) -> None:
+    host = board(lambda visit: 1.0 if visit < 6 else 3.0)
+    found = campaign(host, tmp_path).run(NAMES)
+    assert found.findings.windows[0].slower == pytest.approx(3.0)
+    assert len(host.runs) <= 6 * 6
+    assert found.measured["s0"].visits == 1
+
+
+def test_a_spent_budget_ends_with_fewer_rounds_but_never_without_an_answer(tmp_path: Path) -> None:
+    clock = iter(range(0, 10**6, 100))
+    found = campaign(board(lambda _: 1.0), tmp_path, budget_s=1.0, now=lambda: next(clock)).run(NAMES)
+    assert {one.visits for one in found.measured.values()} == {1}
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    first = board(lambda _: 1.0)
+    campaign(first, tmp_path).run(NAMES)
+    second = board(lambda _: 9.0)
+    found = campaign(second, tmp_path).run(NAMES)
+    assert second.runs == []
+    assert found.quiet_s == pytest.approx(1e-3)
+    (tmp_path / "visits" / "s3.2.json").unlink()
+    campaign(first, tmp_path).run(NAMES)
+    assert (tmp_path / "visits" / "s3.2.json").exists()
+
+
+def test_the_peak_of_memory_is_the_largest_of_all_visits(tmp_path: Path) -> None:
+    found = campaign(board(lambda _: 1.0), tmp_path).run(["s0"])
+    assert found.measured["s0"].peak_memory_bytes == 10**6 + ROUNDS - 1
+
+
+def test_a_foreign_record_among_the_visits_is_named(tmp_path: Path) -> None:
+    one = campaign(board(lambda _: 1.0), tmp_path)
+    one.run(["s0"])
+    path = tmp_path / "visits" / "s0.1.json"
+    table = json.loads(path.read_text())
+    run = {"load_ns": 1, "first_ns": 1, "warmup_ns": [], "samples_ns": [1]}
+    del table["sentinel_sha256"], table["run"]
+    path.write_text(json.dumps({**table, "kind": "latency", "runs": [run]}))
+    with pytest.raises(RecordError, match="expected paired"):
+        one.run(["s0"])
+    with pytest.raises(MeasureError, match="without visits"):
+        answer([], 0)
+
+
+def test_a_campaign_on_a_real_host_goes_on_after_a_kill(classifier: Path, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_campaign import real_campaign
+print("begun", flush=True)
+real_campaign(Path({str(classifier)!r}), Path({str(tmp_path)!r})).run(["a", "b", "c"])
+"""
+    visits = tmp_path / "visits"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        while process.poll() is None and len(list(visits.glob("*.json"))) < 3:
+            pass
+        process.kill()
+    before = {path.name: path.read_bytes() for path in visits.glob("*.json")}
+    assert 3 <= len(before) < 9
+    found = real_campaign(classifier, tmp_path).run(["a", "b", "c"])
+    assert all((visits / name).read_bytes() == data for name, data in before.items())
+    assert len(found.measured) == 3
+    records = [read_record(path) for path in visits.glob("*.json")]
+    assert all(isinstance(record, PairedRecord) and len(record.run.model_ns) >= 4 for record in records)
+
+
+def real_campaign(classifier: Path, folder: Path) -> Campaign:
+    def model(name: str) -> tuple[Path, Artifact]:
+        return classifier, Artifact(**{**artifact_from_file(classifier).model_dump(), "name": name})
+
+    sentinel = sentinel_model(folder / "sentinel.onnx")
+    return Campaign(open_host("local"), sentinel, QUICK, folder / "visits", model, pairs=4, least_s=0.2)

@@ -1,0 +1,72 @@
+"""Windows at another level, and visits that disagree: found where they are, and nowhere else."""
+
+import random
+
+import pytest
+
+from edgekd.bench.windows import SLOWER_BY, Visit, findings
+
+
+def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> list[Visit]:
+    draw = random.Random(seed)
+    ratios = {f"s{index}": 2.0**index for index in range(students)}
+    found = []
+    for _ in range(rounds):
+        order = list(ratios)
+        draw.shuffle(order)
+        found += [
+            Visit(name, ratios[name] * draw.lognormvariate(0, noise), 0.01, 1e-3 * draw.lognormvariate(0, noise))
+            for name in order
+        ]
+    return found
+
+
+def slowed(visits: list[Visit], first: int, last: int, by: float) -> list[Visit]:
+    return [
+        Visit(visit.name, visit.ratio, visit.error, visit.level_s * (by if first <= index <= last else 1))
+        for index, visit in enumerate(visits)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_steady_board_has_no_windows_and_hardly_a_torn_visit(seed: int) -> None:
+    found = findings(visits_of(20, 3, seed))
+    assert found.windows == ()
+    assert len(found.torn) <= 2
+    assert found.quiet_s == pytest.approx(1e-3, rel=0.05)
+
+
+@pytest.mark.parametrize(("first", "last"), [(25, 37), (0, 9), (50, 59), (30, 30)])
+@pytest.mark.parametrize("by", [1.5, 10.0])
+def test_a_board_that_throttles_in_the_middle_is_found_where_it_did(first: int, last: int, by: float) -> None:
+    found = findings(slowed(visits_of(20, 3, seed=4), first, last, by))
+    (window,) = found.windows
+    assert (window.first, window.last) == (first, last)
+    assert window.slower == pytest.approx(by, rel=0.08)
+    assert set(range(first, last + 1)) <= found.doubtful
+
+
+def test_two_throttled_windows_are_two_and_a_gap_of_one_visit_is_none() -> None:
+    visits = slowed(slowed(visits_of(20, 3, seed=4), 10, 14, 2.0), 30, 33, 2.0)
+    assert [(window.first, window.last) for window in findings(visits).windows] == [(10, 14), (30, 33)]
+    joined = slowed(slowed(visits_of(20, 3, seed=4), 10, 14, 2.0), 16, 19, 2.0)
+    assert [(window.first, window.last) for window in findings(joined).windows] == [(10, 19)]
+
+
+def test_a_board_that_is_slow_in_most_visits_still_knows_its_quiet_level() -> None:
+    found = findings(slowed(visits_of(20, 3, seed=4), 0, 39, 2.0))
+    assert [(window.first, window.last) for window in found.windows] == [(0, 39)]
+
+
+def test_a_visit_that_disagrees_with_the_others_of_its_student_is_torn() -> None:
+    visits = visits_of(10, 3, seed=9)
+    wrong = Visit(visits[17].name, visits[17].ratio * 1.4, 0.01, visits[17].level_s)
+    assert findings([*visits[:17], wrong, *visits[18:]]).torn == (17,)
+    # Two visits that differ do not tell which is wrong.
+    two = [Visit("a", 1.0, 0.01, 1e-3), Visit("a", 1.5, 0.01, 1e-3)]
+    assert findings(two).torn == ()
+
+
+def test_the_threshold_is_above_what_pairs_on_a_busy_machine_show() -> None:
+    assert findings(slowed(visits_of(20, 3, seed=4, noise=0.05), 20, 30, 1.0)).windows == ()
+    assert SLOWER_BY > 1.2
