@@ -17,13 +17,12 @@ from pathlib import Path
 from statistics import median
 
 from edgekd.bench.plan import BenchPlan
-from edgekd.bench.ratio import quiet_level_s, relative_latency
+from edgekd.bench.ratio import own_times, undisturbed_s
 from edgekd.bench.session import measure_pairs
 from edgekd.bench.windows import Findings, Visit, findings
 from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.base import Host
 from edgekd.record import Artifact, PairedRecord, read_record, write_record
-from edgekd.units import seconds_from_ns
 
 ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
 EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
@@ -36,9 +35,13 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all believed visits of one student say together: `error` is a standard error, relative to `ratio`."""
+    """What all believed visits of one student say together: its time at the sentinel's quiet level.
+
+    `ratio` is that time over the quiet level itself, `error` a relative standard error of both.
+    """
 
     name: str
+    latency_s: float
     ratio: float
     error: float
     visits: int
@@ -162,9 +165,9 @@ def shuffled(names: Sequence[str], number: int) -> list[str]:
 
 def visit_of(record: PairedRecord) -> Visit:
     """What the record says in short."""
-    relative = relative_latency(record.run)
-    times = record.run.sentinel_thread_ns or record.run.sentinel_ns
-    return Visit(record.artifact.name, relative.ratio, relative.error, seconds_from_ns(median(times)))
+    model_ns, sentinel_ns = own_times(record.run)
+    model_s, error = undisturbed_s(model_ns)
+    return Visit(record.artifact.name, model_s, undisturbed_s(sentinel_ns)[0], error)
 
 
 def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
@@ -181,22 +184,21 @@ def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
         believed = [index for index in indices if index not in found.doubtful]
         if not believed:
             unsettled.append(name)
-        measured[name] = _joined(name, [visits[i] for i in believed or indices], [records[i] for i in indices])
-    levels = sorted(visit.level_s for visit in visits)
-    quiet = [levels[index] for index in range(max(1, len(levels) // 2))]
-    spread = _NORMAL * median(abs(level / found.quiet_s - 1) for level in quiet)
-    return Answer(
-        measured, quiet_level_s([record.run for record in records]), spread, found, visits, repeated, tuple(unsettled)
-    )
+        own = [records[index] for index in indices]
+        measured[name] = _joined(name, [visits[index] for index in believed or indices], own, found)
+    levels_s = sorted(visit.level_s for visit in visits)
+    quiet = levels_s[: max(1, len(levels_s) // 2)]
+    spread = _NORMAL * median(abs(level_s / found.quiet_s - 1) for level_s in quiet)
+    return Answer(measured, found.quiet_s, spread, found, visits, repeated, tuple(unsettled))
 
 
-def _joined(name: str, visits: Sequence[Visit], records: Sequence[PairedRecord]) -> Measured:
+def _joined(name: str, visits: Sequence[Visit], records: Sequence[PairedRecord], found: Findings) -> Measured:
     """The median over visits. A visit's own error cannot know what was the same during all of it; repetition can."""
-    logs = [math.log(visit.ratio) for visit in visits]
+    logs = [math.log(visit.at(found.quiet_s, found.sensitivity)) for visit in visits]
     middle = median(logs)
-    within = median(visit.error / visit.ratio for visit in visits)
+    within = median(visit.error for visit in visits)
     between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 2 else 0.0
     peaks = [record.run.peak_memory_bytes for record in records if record.run.peak_memory_bytes is not None]
     error = max(within, between) / math.sqrt(len(logs))
-    size_bytes = records[0].artifact.size_bytes
-    return Measured(name, math.exp(middle), error, len(logs), max(peaks, default=None), size_bytes)
+    latency_s, size_bytes = math.exp(middle), records[0].artifact.size_bytes
+    return Measured(name, latency_s, latency_s / found.quiet_s, error, len(logs), max(peaks, default=None), size_bytes)

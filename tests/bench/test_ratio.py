@@ -5,7 +5,14 @@ import random
 
 import pytest
 
-from edgekd.bench.ratio import quiet_level_s, ratios, relative_latency, seconds_from_ratio
+from edgekd.bench.ratio import (
+    own_times,
+    quiet_level_s,
+    ratios,
+    relative_latency,
+    seconds_from_ratio,
+    undisturbed_s,
+)
 from edgekd.errors import MeasureError
 from edgekd.record import PairedRun
 
@@ -52,3 +59,23 @@ def test_quiet_level_without_runs_is_a_measure_error() -> None:
 
 def test_ratio_times_quiet_level_is_seconds() -> None:
     assert seconds_from_ratio(3.0, 0.002) == pytest.approx(0.006)
+
+
+def test_the_threads_own_times_count_where_they_are_known() -> None:
+    run = PairedRun(
+        model_ns=[900], sentinel_ns=[100, 300], load_ns=1, model_thread_ns=[400], sentinel_thread_ns=[100, 100]
+    )
+    assert ratios(run) == [4.0]
+    assert own_times(run) == ([400], [100, 100])
+    assert own_times(_run([9], [1, 1])) == ([9], [1, 1])
+
+
+def test_the_undisturbed_time_is_below_the_middle_with_an_error_that_shrinks() -> None:
+    draw = random.Random(2)
+    times = [round(1e6 * draw.lognormvariate(0, 0.02)) for _ in range(400)]
+    few, many = undisturbed_s(times[:25]), undisturbed_s(times)
+    assert many[0] == pytest.approx(1e-3 * 0.9866, rel=0.004)
+    assert many[1] == pytest.approx(few[1] / 4, rel=0.4)
+    again = [undisturbed_s([round(1e6 * draw.lognormvariate(0, 0.02)) for _ in range(400)])[0] for _ in range(300)]
+    spread = (sum((value / 0.9866e-3 - 1) ** 2 for value in again) / len(again)) ** 0.5
+    assert many[1] == pytest.approx(spread, rel=0.3)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgekd.bench.windows import SLOWER_BY, Visit, findings
+from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Visit, findings, sensitivity_of
 
 
 def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> list[Visit]:
@@ -15,7 +15,7 @@ def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> lis
         order = list(ratios)
         draw.shuffle(order)
         found += [
-            Visit(name, ratios[name] * draw.lognormvariate(0, noise), 0.01, 1e-3 * draw.lognormvariate(0, noise))
+            Visit(name, 1e-3 * ratios[name] * draw.lognormvariate(0, noise), 1e-3 * draw.lognormvariate(0, noise), 0.01)
             for name in order
         ]
     return found
@@ -23,7 +23,7 @@ def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> lis
 
 def slowed(visits: list[Visit], first: int, last: int, by: float) -> list[Visit]:
     return [
-        Visit(visit.name, visit.ratio, visit.error, visit.level_s * (by if first <= index <= last else 1))
+        Visit(visit.name, visit.model_s, visit.level_s * (by if first <= index <= last else 1), visit.error)
         for index, visit in enumerate(visits)
     ]
 
@@ -60,13 +60,31 @@ def test_a_board_that_is_slow_in_most_visits_still_knows_its_quiet_level() -> No
 
 def test_a_visit_that_disagrees_with_the_others_of_its_student_is_torn() -> None:
     visits = visits_of(10, 3, seed=9)
-    wrong = Visit(visits[17].name, visits[17].ratio * 1.4, 0.01, visits[17].level_s)
+    wrong = Visit(visits[17].name, visits[17].model_s * 1.4, visits[17].level_s, 0.01)
     assert findings([*visits[:17], wrong, *visits[18:]]).torn == (17,)
     # Two visits that differ do not tell which is wrong.
-    two = [Visit("a", 1.0, 0.01, 1e-3), Visit("a", 1.5, 0.01, 1e-3)]
+    two = [Visit("a", 1.0, 1e-3, 0.01), Visit("a", 1.5, 1e-3, 0.01)]
     assert findings(two).torn == ()
 
 
 def test_the_threshold_is_above_what_pairs_on_a_busy_machine_show() -> None:
     assert findings(slowed(visits_of(20, 3, seed=4, noise=0.05), 20, 30, 1.0)).windows == ()
     assert SLOWER_BY > 1.2
+
+
+@pytest.mark.parametrize("true", [0.0, 0.3, 0.5, 1.0])
+def test_the_sensitivity_is_learned_from_repeated_visits(true: float) -> None:
+    draw, visits = random.Random(5), []
+    for _ in range(3):
+        for number in range(20):
+            level = draw.lognormvariate(0, 0.1)
+            visits.append(Visit(f"s{number}", 2.0**number * level**true * draw.lognormvariate(0, 0.01), level, 0.01))
+    assert sensitivity_of(visits) == pytest.approx(true, abs=0.05)
+    quiet = [visit.at(1.0, sensitivity_of(visits)) for visit in visits if visit.name == "s3"]
+    assert max(quiet) / min(quiet) < 1.06
+
+
+def test_without_repetition_or_difference_the_sensitivity_is_the_usual_one() -> None:
+    assert sensitivity_of([]) == USUAL_SENSITIVITY
+    assert sensitivity_of([Visit("a", 1.0, 1.0, 0.01), Visit("b", 9.0, 2.0, 0.01)]) == USUAL_SENSITIVITY
+    assert sensitivity_of([Visit("a", 1.0, 1.0, 0.01), Visit("a", 1.3, 1.0, 0.01)]) == USUAL_SENSITIVITY
