@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
 OPSET = 17  # the first with LayerNormalization as one operator; every runtime since 2022 reads it
 
 _ROOT = "model"
-_GRAPH_BYTES = 16 * 2**20  # room for everything in the file that is not weights
+GRAPH_BYTES = 16 * 2**20  # room for everything in the file that is not weights
 
 # What the exporter says about code that was looked at: the branches compare shapes and settings, never values.
 _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning], str], ...] = (
@@ -127,7 +127,7 @@ def _require_exportable(model: torch.nn.Module, path: Path, kind: str) -> None:
     if other is not None:
         raise ExportError(f"{path}: the weights are {other}, expected torch.float32. Convert them: model.float()")
     size_bytes = sum(w.numel() * w.element_size() for w in (*weights, *model.buffers()))
-    if size_bytes + _GRAPH_BYTES > MAX_MODEL_BYTES:
+    if size_bytes + GRAPH_BYTES > MAX_MODEL_BYTES:
         raise ExportError(
             f"{path}: the weights take {text_from_bytes(size_bytes)}, an ONNX file holds at most 2 GiB."
             " Choose a smaller model; weights in separate files are not written"
