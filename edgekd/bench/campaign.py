@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -69,6 +69,7 @@ class Answer:
 class Campaign:
     """The visits of `names`, stored in `folder`; `model` gives the file of a student when it is needed.
 
+    `dims` gives the sizes of a student's free dimensions, where they are not the plan's.
     `budget_s` bounds the time of this call: rounds that cannot be finished within it are not begun, the first excepted.
     """
 
@@ -78,6 +79,7 @@ class Campaign:
     folder: Path
     model: Callable[[str], Model]
     pairs: int
+    dims: Callable[[str], Mapping[str, int]] | None = None
     least_s: float = 0.3
     budget_s: float = math.inf
     device: str | None = None
@@ -124,7 +126,8 @@ class Campaign:
 
             measure_pairs(
                 self.host, [self.model(name) for name in part], self.sentinel, self.plan, pairs=self.pairs,
-                least_s=self.least_s, together=TOGETHER, device=self.device, on_record=keep,
+                least_s=self.least_s, together=TOGETHER, dims=[self.dims(name) for name in part] if self.dims else None,
+                device=self.device, on_record=keep,
             )  # fmt: skip
 
     def _path(self, name: str, number: int) -> Path:

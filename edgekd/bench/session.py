@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,11 @@ def measure(
         order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
         for index in order:
             artifact = models[index][1]
-            spec = {**_plain_orders(plan), "models": [sent[index]], "input_data": data}
+            spec = {
+                **_plain_orders(plan),
+                "models": [{"path": sent[index], "dims": dict(plan.dims)}],
+                "input_data": data,
+            }
             results[index] += _run_agent(host, agent, spec, plan, artifact.name)
             done += 1
             if on_progress is not None:
@@ -111,13 +115,15 @@ def measure_pairs(
     pairs: int = DEFAULT_PAIRS,
     least_s: float = 0.0,
     together: int = 1,
+    dims: Sequence[Mapping[str, int]] | None = None,
     device: str | None = None,
     on_record: Callable[[PairedRecord], None] | None = None,
 ) -> list[PairedRecord]:
     """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
 
     A model is timed for `pairs` pairs and for `least_s` seconds at least. `together` models are sent and ordered at
-    once, which spares a slow board the start of Python for each. The same model may be named several times.
+    once, which spares a slow board the start of Python for each. The same model may be named several times; `dims`
+    gives each sizes of its own in the place of the plan's.
     `on_record` gets each record as soon as it exists, so that an interruption loses one order at most.
     Each model is removed from the host after its order, however that ended; sentinel and inputs stay for the next.
     Errors: as measure.
@@ -137,10 +143,12 @@ def measure_pairs(
         "min_duration_s": least_s,
         "input_data": _sent_inputs(host, plan),
     }
+    sizes = [dict(plan.dims)] * len(models) if dims is None else [dict(one) for one in dims]
     records = []
     for start in range(0, len(models), together):
         part = models[start : start + together]
-        for (_, artifact), result in zip(part, _ordered(host, agent, part, orders, plan), strict=True):
+        results = _ordered(host, agent, part, sizes[start : start + together], orders, plan)
+        for (_, artifact), result in zip(part, results, strict=True):
             record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
             records.append(record)
             if on_record is not None:
@@ -149,7 +157,12 @@ def measure_pairs(
 
 
 def _ordered(
-    host: Host, agent: str, models: Sequence[tuple[Path, Artifact]], orders: dict[str, Any], plan: BenchPlan
+    host: Host,
+    agent: str,
+    models: Sequence[tuple[Path, Artifact]],
+    sizes: Sequence[dict[str, int]],
+    orders: dict[str, Any],
+    plan: BenchPlan,
 ) -> list[_Result]:
     """A result for each of `models` from one call of the agent; the models are on the host meanwhile only."""
     places = [_model_place(artifact) for _, artifact in models]
@@ -157,7 +170,8 @@ def _ordered(
         for path, artifact in models:
             _sent_model(host, path, artifact)
         names = ", ".join(dict.fromkeys(artifact.name for _, artifact in models))
-        return _run_agent(host, agent, {**orders, "models": places}, plan, names)
+        entries = [{"path": place, "dims": own} for place, own in zip(places, sizes, strict=True)]
+        return _run_agent(host, agent, {**orders, "models": entries}, plan, names)
     finally:
         for place in set(places) - {orders["sentinel"]}:
             with contextlib.suppress(HostError):

@@ -34,8 +34,8 @@ def board(slower: Callable[[int], float], wrong: Callable[[str, int], float] = l
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
         nonlocal visits
         spec, runs = json.loads(host.files[argv[2]]), []
-        for place in spec["models"]:
-            name = onnx.load_from_string(host.files[place]).graph.name
+        for entry in spec["models"]:
+            name = onnx.load_from_string(host.files[entry["path"]]).graph.name
             level_ns = round(1e6 * slower(visits))
             model_ns = round(level_ns * (1 + int(name[1:])) * wrong(name, visits))
             run = {"load_ns": 5, "model_ns": [model_ns] * 4, "sentinel_ns": [level_ns] * 5}

@@ -35,9 +35,16 @@ def test_equal_sources_are_equal_bytes(tmp_path: Path) -> None:
 
 def test_the_packed_agent_runs_without_edgekd(classifier: Path, tmp_path: Path) -> None:
     (tmp_path / "agent.pyz").write_bytes(packed_agent())
-    orders = {"format": 1, "mode": "plain", "models": [str(classifier)], "input_data": None, "threads": 1, "seed": 0}
+    orders = {
+        "format": 1,
+        "mode": "plain",
+        "models": [{"path": str(classifier), "dims": {"batch": 1, "sequence": 8}}],
+        "input_data": None,
+        "threads": 1,
+        "seed": 0,
+    }
     orders |= {"warmup_s": 0, "min_duration_s": 0, "max_duration_s": 9, "min_samples": 3, "max_samples": 20}
-    orders |= {"dims": {"batch": 1, "sequence": 8}, "shapes": {}, "id_limit": 5}
+    orders |= {"dims": {}, "shapes": {}, "id_limit": 5}
     (tmp_path / "spec.json").write_text(json.dumps(orders))
     argv = [sys.executable, "-S", "-c", "import sys; sys.exit('edgekd' in sys.modules)"]
     assert subprocess.run(argv, cwd=tmp_path).returncode == 0

@@ -77,10 +77,9 @@ def result_for(spec: Dict[str, Any]) -> Dict[str, Any]:
     host.update(passing_facts("before"))
     module("numpy")
     ort = module("onnxruntime")
-    if len(spec["models"]) > 1 and hasattr(os, "fork"):
-        runs = [in_child(functools.partial(measured, path, spec)) for path in spec["models"]]
-    else:
-        runs = [measured(path, spec) for path in spec["models"]]
+    # What differs between models of one order stands beside each; all else is the same for all.
+    works = [functools.partial(measured, one["path"], dict(spec, dims=one["dims"])) for one in spec["models"]]
+    runs = [in_child(work) for work in works] if len(works) > 1 and hasattr(os, "fork") else [work() for work in works]
     host.update(passing_facts("after"))
     names = {"name": "onnxruntime", "version": ort.__version__, "providers": [PROVIDER], "threads": spec["threads"]}
     return {"format": FORMAT, "host": host, "runtime": names, "clock": clock()[0], "runs": runs}

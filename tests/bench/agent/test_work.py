@@ -27,11 +27,12 @@ def _in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _ended(tmp_path: Path, models: list[Path], **changed: Any) -> tuple[int, dict[str, Any]]:
+def _ended(tmp_path: Path, paths: list[Path], **changed: Any) -> tuple[int, dict[str, Any]]:
     """The agent's exit status and result for the quick plan with `changed` orders."""
-    orders = {**QUICK.spec(), "format": work.FORMAT, "mode": "plain", "models": [str(path) for path in models]}
+    orders = {**QUICK.spec(), "format": work.FORMAT, "mode": "plain", "input_data": None, **changed}
+    entries = [{"path": str(path), "dims": orders["dims"]} for path in paths]
     spec, result = tmp_path / "spec.json", tmp_path / "result.json"
-    spec.write_text(json.dumps({**orders, "input_data": None, **changed}))
+    spec.write_text(json.dumps({"models": entries, **orders}))
     status = work.main(["agent.pyz", str(spec), str(result)])
     return status, json.loads(result.read_text())
 
@@ -183,6 +184,12 @@ def test_a_measuring_process_that_is_killed_is_named_and_leaves_no_result(
     monkeypatch.setattr(work, "measured", lambda path, spec: os.kill(os.getpid(), signal.SIGKILL))
     kind, message = _error(tmp_path, [classifier, classifier])
     assert (kind, message) == ("memory", "the measuring process ended by signal 9")
+
+
+def test_each_model_of_an_order_has_sizes_of_its_own(classifier: Path, tmp_path: Path) -> None:
+    entries = [{"path": str(classifier), "dims": {"batch": 1, "sequence": length}} for length in (4, 9)]
+    _, result = _ended(tmp_path, [], models=entries)
+    assert [run["shapes"]["input_ids"] for run in result["runs"]] == [[1, 4], [1, 9]]
 
 
 def test_an_error_in_a_measuring_process_is_the_agents_own(classifier: Path, tmp_path: Path) -> None:
