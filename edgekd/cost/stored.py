@@ -1,0 +1,126 @@
+"""Latency calibrations as a file: which prices were fitted where, to what, and how well they did.
+
+A calibration belongs to one board with one runtime; the file stands beside the board's profile, with the records that
+the prices came from. Nothing here needs NumPy.
+
+History of the format
+    1.0  first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from edgekd.config import Model
+from edgekd.cost.calibrate import Fit
+from edgekd.errors import RecordError
+from edgekd.files import read_json, write_json
+from edgekd.record import HostFacts, Runtime
+from edgekd.text import printable
+
+SCHEMA_VERSION = "1.0"
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class LeftOut(Model):
+    """How well each measured student was predicted by a fit to all others.
+
+    `within_10` and `within_5` are the shares off by less than 10 and 5 %, `covered` that inside its interval.
+    """
+
+    students: Annotated[int, Field(ge=0)]
+    within_10: Share
+    within_5: Share
+    median_error: Amount
+    covered: Share
+
+
+class Calibration(Model):
+    """The prices of one family in one precision. `sequences` are the lengths that were measured; 0 stands for images.
+
+    `quiet_sentinel_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative error: all seconds
+    that the prices give are at that level. `records` names the folder of the paired records, beside the file.
+    """
+
+    architecture: str
+    precision: Literal["fp32", "int8"]
+    batch: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    sequences: Annotated[list[int], Field(min_length=1)]
+    measured: str
+    host: HostFacts
+    runtime: Runtime
+    quiet_sentinel_s: Annotated[float, Field(gt=0)]
+    quiet_error: Amount
+    sensitivity: Share
+    latency: dict[str, Any]
+    memory: dict[str, Any] | None
+    left_out: LeftOut
+    records: str
+    notes: list[str]
+
+    @field_validator("latency", "memory")
+    @classmethod
+    def _possible(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            try:
+                Fit.from_dict(value)
+            except RecordError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @property
+    def latency_fit(self) -> Fit:
+        """Seconds from the terms of edgekd.cost.terms."""
+        return Fit.from_dict(self.latency)
+
+    @property
+    def memory_fit(self) -> Fit | None:
+        """Peak bytes from weight_bytes and peak_activation_bytes, or None when no board told its peak."""
+        return None if self.memory is None else Fit.from_dict(self.memory)
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What a calibration is for: a newer one of the same key takes its place."""
+        return self.architecture, self.precision, self.batch, self.threads
+
+
+class CalibrationFile(Model):
+    """All calibrations of one board."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    kind: Literal["calibration"] = "calibration"
+    calibrations: list[Calibration]
+
+
+def write_calibrations(calibrations: Sequence[Calibration], path: Path) -> None:
+    """Store `calibrations` at `path`, whole or not at all. Errors: StorageError, InputError."""
+    write_json(path, CalibrationFile(calibrations=list(calibrations)).model_dump(mode="json"))
+
+
+def read_calibrations(path: Path) -> list[Calibration]:
+    """The calibrations in the file at `path`. Errors: InputError when unreadable, RecordError when it is none."""
+    table = read_json(path)
+    if not isinstance(table, dict) or table.get("kind") != "calibration":
+        raise RecordError(f"{path}: is no calibration file of edgekd. Make one: edgekd devices calibrate")
+    if table.get("schema_version") != SCHEMA_VERSION:
+        found = printable(repr(table.get("schema_version")), 40)
+        raise RecordError(f"{path}: has schema_version {found}, this edgekd reads {SCHEMA_VERSION}. Calibrate again")
+    try:
+        return CalibrationFile.model_validate(table).calibrations
+    except ValidationError as problems:
+        first = problems.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise RecordError(f"{path}: {printable(place, 200)}: {printable(message, 300)}. Calibrate again") from None
+
+
+def with_calibration(known: Sequence[Calibration], new: Sequence[Calibration]) -> list[Calibration]:
+    """`known` with each of `new` in the place of the one of its key, in a fixed order."""
+    table = {one.key: one for one in [*known, *new]}
+    return [table[key] for key in sorted(table)]
