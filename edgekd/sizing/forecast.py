@@ -13,16 +13,10 @@ from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import Price, PricedStudent
 from edgekd.student import Candidate
 
-# From short to long, as few students as there are allow; benchmarks/sizing_fit.py measures how well they predict.
-LATENCY_MODELS: tuple[Terms, ...] = (
-    (ONE, "macs"),
-    (ONE, "layers", "macs"),
-    (ONE, "macs", "activation_bytes"),
-    (ONE, "layers", "macs", "activation_bytes"),
-    (ONE, "layers", "macs", "weight_bytes", "activation_bytes"),
-)
-MEMORY_MODELS: tuple[Terms, ...] = ((ONE, "weight_bytes"), (ONE, "weight_bytes", "peak_activation_bytes"))
-SIZE_MODELS: tuple[Terms, ...] = ((ONE, "weight_bytes"), (ONE, "layers", "weight_bytes"))
+# The first two tell most by themselves; the others must be earned by the measurements (see edgekd/cost/fitting.py).
+LATENCY_TERMS: Terms = (ONE, "macs", "layers", "activation_bytes", "weight_bytes")
+MEMORY_TERMS: Terms = (ONE, "weight_bytes", "peak_activation_bytes")
+SIZE_TERMS: Terms = (ONE, "weight_bytes", "layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +128,12 @@ def _fits(
         if found.size_bytes is not None:
             size.append(Sample(name, features, found.size_bytes))
     return Fits(
-        _fit_or_none(latency, LATENCY_MODELS), _fit_or_none(memory, MEMORY_MODELS), _fit_or_none(size, SIZE_MODELS)
+        _fit_or_none(latency, LATENCY_TERMS), _fit_or_none(memory, MEMORY_TERMS), _fit_or_none(size, SIZE_TERMS)
     )
 
 
-def _fit_or_none(samples: list[Sample], models: Sequence[Terms]) -> Fit | None:
-    return fit(samples, models) if len(samples) >= LEAST_SAMPLES else None
+def _fit_or_none(samples: list[Sample], terms: Terms) -> Fit | None:
+    return fit(samples, terms) if len(samples) >= LEAST_SAMPLES else None
 
 
 def _forecast(price: Price, features: Mapping[str, float], fits: Fits) -> Forecast:
