@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJson
 
 from edgekd.config import Bytes, Model, Number, load
 from edgekd.errors import InputError, ProfileError, UnitError
+from edgekd.files import read_bytes
 from edgekd.text import did_you_mean, listing, printable
 from edgekd.units import bytes_from_text
 
@@ -210,6 +211,7 @@ class DeviceProfile(Model):
     power_modes: list[PowerMode] = Field(default_factory=list)
     sensors: list[Sensor] = Field(default_factory=list)
     notes: list[Words] = Field(default_factory=list)
+    calibration: Words | None = Field(default=None, description="a file of edgekd devices calibrate, beside this one")
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> DeviceProfile:
@@ -338,12 +340,32 @@ def load_profile(name_or_path: str) -> DeviceProfile:
 
     Errors: ProfileError for a name nobody knows or a wrong file, with its line; InputError when it cannot be read.
     """
+    path = profile_path(name_or_path)
+    profile = load(path, DeviceProfile, ProfileError)
+    if profile.calibration is None:
+        return profile
+    return profile.model_copy(update={"calibration": str(path.parent / profile.calibration)})
+
+
+def profile_path(name_or_path: str) -> Path:
+    """The file of that profile. Errors: ProfileError for a name nobody knows."""
     if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        return load(Path(name_or_path), DeviceProfile, ProfileError)
+        return Path(name_or_path)
     names = profile_names()
     if name_or_path not in names:
         raise ProfileError(
             f"no device profile is called {printable(name_or_path, 80)!r}, expected one of {listing(names, 30)}, "
             f"or the path of a YAML file.{did_you_mean(name_or_path, names)}"
         )
-    return load(_folder() / f"{name_or_path}.yaml", DeviceProfile, ProfileError)
+    return _folder() / f"{name_or_path}.yaml"
+
+
+def profile_text(name_or_path: str, *, calibration: str) -> str:
+    """The text of that profile's file with its comments, which names `calibration` from now on.
+
+    Errors: ProfileError, InputError.
+    """
+    load_profile(name_or_path)
+    text = read_bytes(profile_path(name_or_path)).decode("utf-8-sig")
+    kept = [line for line in text.splitlines() if not line.startswith("calibration:")]
+    return "\n".join([*kept, f"calibration: {calibration}", ""])

@@ -60,3 +60,12 @@ def latency_terms(trace: Iterable[Operator]) -> dict[str, Any]:
             terms["products"] = terms["products"] + op.times * op.calls
         terms["weights"] = terms["weights"] + op.times * op.matrix
     return terms
+
+
+# The sums that tell most of a latency by themselves, from the most important one; `one` is the constant term of a fit.
+# What a term departs from its sum must be earned by measurements (calibrate.fit).
+BACKBONE = (
+    {name: 1.0 for name in TERMS if name.startswith("macs.")},
+    {"starts": 1.0},
+    {"one": 1.0},
+)

@@ -122,19 +122,24 @@ class Context:
         Errors: InputError when it has another, for its latencies would say nothing about the device; HostError.
         """
         with open_choice(self.recipe.host, self.base) as host:
-            done = host.run([host.python, "-c", "import platform; print(platform.machine())"], timeout_s=60)
-            if done.exit_status != 0:
-                said = printable(" ".join(done.stderr.split()), 200)
-                raise HostError(f"{host.name}: {host.python} does not run there ({said}). Name its Python: host.python")
-            machine = done.stdout.strip()
-            isa = MACHINES.get(machine.lower(), machine)
+            isa = isa_of(host)
             if isa != self.profile.isa:
                 raise InputError(
-                    f"host {self.recipe.host.url}: its processor is {printable(machine, 40)}, the device "
+                    f"host {self.recipe.host.url}: its processor is {printable(isa, 40)}, the device "
                     f"{self.profile.name} is {self.profile.isa}. Set host.url to such a board, or another device: "
                     f"--set device=generic-{isa.replace('_', '-')}"
                 )
             yield host
+
+
+def isa_of(host: Host) -> str:
+    """The instruction set that the host's own Python names, in the words of device profiles. Errors: HostError."""
+    done = host.run([host.python, "-c", "import platform; print(platform.machine())"], timeout_s=60)
+    if done.exit_status != 0:
+        said = printable(" ".join(done.stderr.split()), 200)
+        raise HostError(f"{host.name}: {host.python} does not run there ({said}). Name its Python: host.python")
+    machine = done.stdout.strip()
+    return MACHINES.get(machine.lower(), machine)
 
 
 def open_choice(choice: HostChoice, base: Path) -> Host:

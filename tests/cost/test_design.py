@@ -11,7 +11,9 @@ TEACHER = StudentSpec(
     architecture="bert", layers=8, hidden=512, heads=8, ffn=2048, vocabulary=900, positions=128, token_types=2, labels=2
 )
 SPECS = [
-    StudentSpec(**(TEACHER.to_dict() | {"layers": layers, "hidden": 64 * heads, "heads": heads, "kv_heads": heads, "ffn": ffn}))
+    StudentSpec(
+        **(TEACHER.to_dict() | {"layers": layers, "hidden": 64 * heads, "heads": heads, "kv_heads": heads, "ffn": ffn})
+    )
     for layers in range(1, 9)
     for heads in range(1, 9)
     for ffn in (64, 512, 1024, 2048)

@@ -1,0 +1,225 @@
+"""`edgekd devices calibrate`: prices of the terms of a latency on one board, from untrained students measured there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.campaign import Answer, Campaign
+from edgekd.bench.plan import BenchPlan
+from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, fit
+from edgekd.cost.stored import Calibration, LeftOut, read_calibrations, with_calibration, write_calibrations
+from edgekd.cost.terms import BACKBONE, TERMS
+from edgekd.device import load_profile, profile_text
+from edgekd.errors import InputError, UnitError
+from edgekd.files import content_hash, make_folder, write_text
+from edgekd.pipeline.context import Progress, Silent, isa_of, machine_facts, open_choice
+from edgekd.pipeline.pool import Pool, reference_of
+from edgekd.recipe import HostChoice
+from edgekd.record import PairedRecord, read_record
+from edgekd.text import listing, printable
+from edgekd.units import duration_s_from_text, text_from_s
+
+if TYPE_CHECKING:
+    from edgekd.hosts.base import Host
+    from edgekd.record import Artifact
+
+PROFILE_YAML, CALIBRATION_JSON, VISITS = "profile.yaml", "calibration.json", "visits"
+MEMORY_TERMS = (ONE, "weight_bytes", "peak_activation_bytes")
+BOTH: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
+PAIRS = 12
+LEAST_VISIT_S, LONGEST_VISIT_S = 0.3, 20.0
+WARMUP_S = 0.1
+LEAST_STUDENTS = 8  # our choice: with fewer, leaving one out says little
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for. `like` is a recipe or a family; without `sequences` those of the recipe count, or 64."""
+
+    host: HostChoice
+    device: str
+    like: str
+    out: Path
+    precisions: tuple[Literal["fp32", "int8"], ...] = BOTH
+    sequences: tuple[int, ...] = ()
+    batch: int = 1
+    threads: int = 1
+    students: int = 20
+    budget_s: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.students < LEAST_STUDENTS:
+            raise InputError(
+                f"--students {self.students}: expected at least {LEAST_STUDENTS}, to leave one out of them"
+            )
+        if not self.precisions or len(set(self.precisions)) != len(self.precisions):
+            raise InputError(
+                f"--precision {listing(self.precisions) or 'nothing'}: expected fp32, int8 or both, once each"
+            )
+
+
+def request_from_text(
+    url: str, device: str, like: str, out: Path, *, precisions: Sequence[str] | None, sequences: Sequence[int] | None,
+    batch: int, threads: int, students: int, budget: str, key: str | None, known_hosts: str | None, python: str | None,
+) -> Request:  # fmt: skip
+    """The request behind the options of the command line. Errors: InputError naming the option."""
+    wanted: list[Literal["fp32", "int8"]] = []
+    for word in precisions or BOTH:
+        found = next((precision for precision in BOTH if precision == word), None)
+        if found is None:
+            raise InputError(f"--precision {printable(word, 40)}: expected fp32 or int8")
+        wanted.append(found)
+    try:
+        budget_s = duration_s_from_text(budget)
+    except UnitError as error:
+        raise InputError(f"--budget: {error}") from None
+    choice = HostChoice(url=url, key=key, python=python, known_hosts=known_hosts)
+    return Request(choice, device, like, out, tuple(wanted), tuple(sequences or ()), batch, threads, students, budget_s)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it: the folder of the board, and the calibrations that were made now."""
+
+    folder: Path
+    calibrations: tuple[Calibration, ...]
+    answer: Answer
+
+
+def calibrate(request: Request, *, base: Path, progress: Progress | None = None) -> Outcome:
+    """Measure a designed choice of untrained students on the host, fit them, and store all of it in `request.out`.
+
+    A call that was killed goes on with the visits it has. The folder holds profile.yaml, a copy of the device's profile
+    that names the calibration, calibration.json, and the records. Relative paths start from `base`.
+    Errors: InputError, ProfileError, HostError, MeasureError, ExportError, StorageError.
+    """
+    told = progress or Silent()
+    profile = load_profile(request.device)
+    reference = reference_of(request.like, base, request.sequences)
+    told.begin("calibrate", current=False)
+    key = content_hash([machine_facts(request.host), reference.spec.to_dict(), request.batch, request.threads])[:12]
+    folder = make_folder(request.out)
+    visits = make_folder(folder / VISITS / key)
+    pool = Pool(reference, request.precisions, request.batch)
+    names = [name for precision in request.precisions for name in pool.designed(precision, request.students)]
+    with open_choice(request.host, base) as host:
+        _require_isa(host, profile.isa)
+        answer = _measured(host, request, pool, names, visits, told)
+    made = tuple(_calibration(request, pool, answer, precision, visits, folder) for precision in request.precisions)
+    path = folder / CALIBRATION_JSON
+    known = read_calibrations(path) if path.exists() else []
+    write_calibrations(with_calibration(known, made), path)
+    write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
+    told.end("calibrate", f"{len(answer.measured)} students, {len(answer.visits)} visits, in {folder}")
+    return Outcome(folder, made, answer)
+
+
+def _require_isa(host: Host, isa: str) -> None:
+    found = isa_of(host)
+    if found != isa:
+        raise InputError(f"{host.name}: its processor is {found}, the device is {isa}. Name another with --device")
+
+
+def _measured(
+    host: Host, request: Request, pool: Pool, names: Sequence[str], visits: Path, progress: Progress
+) -> Answer:
+    from edgekd.bench.sentinel import sentinel_model
+
+    scratch = make_folder(visits / "models")
+    longest_s = request.budget_s / (3 * len(names))
+    plan = BenchPlan(
+        threads=request.threads, warmup_s=WARMUP_S, min_duration_s=0.1,
+        max_duration_s=min(max(longest_s, 2 * LEAST_VISIT_S), LONGEST_VISIT_S), id_limit=max(pool.vocabulary, 2),
+    )  # fmt: skip
+
+    def model(name: str) -> tuple[Path, Artifact]:
+        path, precision = pool.written(name, scratch), pool.precision(name)
+        return path, artifact_from_file(path, name=name, precision=precision, role="student")
+
+    campaign = Campaign(
+        host, sentinel_model(scratch / "sentinel.onnx"), plan, visits, model, pairs=PAIRS, dims=pool.dims,
+        least_s=LEAST_VISIT_S, budget_s=request.budget_s, device=request.device,
+        progress=lambda done, total, text: progress.update(text, done / total if total else None),
+    )  # fmt: skip
+    return campaign.run(names)
+
+
+def _calibration(
+    request: Request, pool: Pool, answer: Answer, precision: Literal["fp32", "int8"], visits: Path, folder: Path
+) -> Calibration:
+    own = {name: found for name, found in answer.measured.items() if pool.precision(name) == precision}
+    features = {name: pool.features(name) for name in own}
+    latency = [Sample(name, features[name], found.latency_s, found.error) for name, found in own.items()]
+    memory = [
+        Sample(name, features[name], found.peak_memory_bytes)
+        for name, found in own.items()
+        if found.peak_memory_bytes is not None
+    ]
+    fitted = fit(latency, (ONE, *TERMS), BACKBONE)
+    remembered = fit(memory, MEMORY_TERMS) if len(memory) >= LEAST_SAMPLES else None
+    record = read_record(visits / f"{next(iter(own))}.1.json")
+    assert isinstance(record, PairedRecord)  # noqa: S101  the campaign that made it has checked every one
+    return Calibration(
+        architecture=pool.reference.spec.architecture, precision=precision, batch=request.batch,
+        threads=request.threads, sequences=list(pool.reference.sequences),
+        measured=datetime.now(UTC).date().isoformat(), host=record.host, runtime=record.runtime,
+        quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
+        latency=fitted.to_dict(), memory=None if remembered is None else remembered.to_dict(),
+        left_out=left_out(latency), records=visits.relative_to(folder).as_posix(), notes=_notes(answer, fitted),
+    )  # fmt: skip
+
+
+def left_out(samples: Sequence[Sample]) -> LeftOut:
+    """How well each of `samples` is predicted by a fit to all others."""
+    errors, inside = [], 0
+    for index, sample in enumerate(samples):
+        others = [*samples[:index], *samples[index + 1 :]]
+        interval = fit(others, (ONE, *TERMS), BACKBONE).predict(sample.features)
+        errors.append(abs(math.log(sample.value / interval.mid)))
+        inside += interval.low <= sample.value <= interval.high
+    count = len(samples)
+    return LeftOut(
+        students=count,
+        within_10=sum(error <= math.log(1.1) for error in errors) / count,
+        within_5=sum(error <= math.log(1.05) for error in errors) / count,
+        median_error=sorted(errors)[count // 2],
+        covered=inside / count,
+    )
+
+
+def _notes(answer: Answer, fitted: Fit) -> list[str]:
+    """What a reader must know of the circumstances."""
+    notes = []
+    for window in answer.findings.windows:
+        first, last, slower = window.first + 1, window.last + 1, window.slower
+        notes.append(f"visits {first} to {last} of {len(answer.visits)} ran {slower:.2f} times as slow; not believed")
+    if answer.repeated:
+        notes.append(f"{answer.repeated} visits were made again because of what stood out")
+    if answer.unsettled:
+        notes.append(f"no undisturbed visit of {listing(answer.unsettled)}; disturbed ones were taken")
+    if fitted.outliers:
+        notes.append(f"set aside by the fit: {listing(fitted.outliers)}")
+    return notes
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
+    """What a person wants to know of a calibration."""
+    lines = []
+    for one in outcome.calibrations:
+        found = one.left_out
+        lines.append(
+            f"{one.architecture} {one.precision}: {found.students} students, each predicted by the others: "
+            f"{found.within_10:.0%} within 10 %, {found.within_5:.0%} within 5 %, median error "
+            f"{found.median_error:.1%}; {found.covered:.0%} inside their 90 % interval"
+        )
+    level = text_from_s(outcome.answer.quiet_s)
+    lines.append(f"sentinel {level} when quiet, +-{outcome.answer.quiet_error:.1%}")
+    lines += [f"note: {note}" for note in dict.fromkeys(note for one in outcome.calibrations for note in one.notes)]
+    lines.append(f"use it in a recipe: device: {outcome.folder / PROFILE_YAML}")
+    return lines
