@@ -24,8 +24,10 @@ from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.base import Host
 from edgekd.record import Artifact, PairedRecord, read_record, write_record
 
-ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
+LEAST_ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
+MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model of the machine
 EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
+EXTRA_SHARE = 0.2  # of the budget, kept back for that
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
 _NORMAL = 1.4826
 
@@ -35,14 +37,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all believed visits of one student say together: its time at the sentinel's quiet level.
-
-    `ratio` is that time over the quiet level itself, `error` a relative standard error of both.
-    """
+    """What all believed visits of one student say together: its undisturbed time, with a relative standard error."""
 
     name: str
     latency_s: float
-    ratio: float
     error: float
     visits: int
     peak_memory_bytes: int | None
@@ -51,7 +49,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Answer:
-    """The end of a campaign. `quiet_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative one.
+    """The end of a campaign. `quiet_s` is the sentinel's least time on the undisturbed board.
+
+    All times stand and fall with what was taken to be undisturbed: `quiet_error` is the relative error of that.
 
     `findings` are what stood out over all `visits`, in the order of time; `unsettled` students have no believed visit.
     """
@@ -90,20 +90,23 @@ class Campaign:
     def run(self, names: Sequence[str]) -> Answer:
         """Measure `names` and say what came of it. Errors: as session.measure_pairs; RecordError for a foreign file."""
         self._begun_s = self.now()
-        for number in range(ROUNDS):
+        done = 0
+        while done < MOST_ROUNDS:
             begun_s = self.now()
-            wanted = [name for name in shuffled(names, number) if not self._path(name, number).exists()]
-            if number and wanted and self._left_s() < self._needed_s(len(wanted)):
+            wanted = [name for name in shuffled(names, done) if not self._path(name, done).exists()]
+            self._visit([(name, self._path(name, done)) for name in wanted], done)
+            done += 1
+            took_s = (self.now() - begun_s) * len(names) / max(1, len(wanted)) if wanted else 0.0
+            reserve_s = EXTRA_SHARE * self.budget_s if done >= LEAST_ROUNDS and self.budget_s < math.inf else 0.0
+            if self._left_s() < took_s + reserve_s or (done == LEAST_ROUNDS and self.budget_s == math.inf):
                 break
-            self._visit([(name, self._path(name, number)) for name in wanted], number * len(names))
-            self._tell(f"round {number + 1} took {self.now() - begun_s:.0f} s", number, ROUNDS)
         repeated = self._again(names)
         return answer(self._records(names), repeated)
 
     def _again(self, names: Sequence[str]) -> int:
         """Measure again what stands out, until each student has as many believed visits; how many visits that were."""
         repeated = 0
-        for extra in range(ROUNDS, ROUNDS + EXTRA_ROUNDS):
+        for extra in range(MOST_ROUNDS, MOST_ROUNDS + EXTRA_ROUNDS):
             records = self._records(names)
             doubtful = findings([visit_of(record) for record in records]).doubtful
             believed = Counter(record.artifact.name for index, record in enumerate(records) if index not in doubtful)
@@ -111,15 +114,15 @@ class Campaign:
             wanted = [name for name in names if believed[name] < most and not self._path(name, extra).exists()]
             if not wanted or self._left_s() < self._needed_s(len(wanted)):
                 break
-            self._visit([(name, self._path(name, extra)) for name in wanted], 0)
+            self._visit([(name, self._path(name, extra)) for name in wanted], extra)
             repeated += len(wanted)
         return repeated
 
-    def _visit(self, wanted: Sequence[tuple[str, Path]], done: int) -> None:
+    def _visit(self, wanted: Sequence[tuple[str, Path]], number: int) -> None:
         places = dict(wanted)
         for start in range(0, len(wanted), TOGETHER):
             part = [name for name, _ in wanted[start : start + TOGETHER]]
-            self._tell(f"measuring {part[0]}", done + start, 0)
+            self._tell(f"round {number + 1}, measuring {part[0]}", start, len(wanted))
 
             def keep(record: PairedRecord) -> None:
                 write_record(record, places[record.artifact.name])
@@ -147,8 +150,8 @@ class Campaign:
     def _records(self, names: Sequence[str]) -> list[PairedRecord]:
         """All stored visits of `names`, in the order of time: round by round, each in its own order."""
         found = []
-        for number in range(ROUNDS + EXTRA_ROUNDS):
-            order = shuffled(names, number) if number < ROUNDS else list(names)
+        for number in range(MOST_ROUNDS + EXTRA_ROUNDS):
+            order = shuffled(names, number) if number < MOST_ROUNDS else list(names)
             found += [self._stored(path) for name in order if (path := self._path(name, number)).exists()]
         return found
 
@@ -188,20 +191,22 @@ def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
         if not believed:
             unsettled.append(name)
         own = [records[index] for index in indices]
-        measured[name] = _joined(name, [visits[index] for index in believed or indices], own, found)
-    levels_s = sorted(visit.level_s for visit in visits)
-    quiet = levels_s[: max(1, len(levels_s) // 2)]
-    spread = _NORMAL * median(abs(level_s / found.quiet_s - 1) for level_s in quiet)
-    return Answer(measured, found.quiet_s, spread, found, visits, repeated, tuple(unsettled))
+        times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
+        errors = [visits[index].error for index in believed or indices]
+        measured[name] = _joined(name, times_s, errors, own)
+    quiet_s = math.exp(found.curve.floor)
+    rest = sorted(abs(math.log(slower)) for slower in found.disturbances)
+    quiet_error = found.sensitivity * _NORMAL * median(rest[: max(1, len(rest) // 2)])
+    return Answer(measured, quiet_s, quiet_error, found, visits, repeated, tuple(unsettled))
 
 
-def _joined(name: str, visits: Sequence[Visit], records: Sequence[PairedRecord], found: Findings) -> Measured:
+def _joined(name: str, times_s: Sequence[float], errors: Sequence[float], records: Sequence[PairedRecord]) -> Measured:
     """The median over visits. A visit's own error cannot know what was the same during all of it; repetition can."""
-    logs = [math.log(visit.at(found.quiet_s, found.sensitivity)) for visit in visits]
+    logs = [math.log(time_s) for time_s in times_s]
     middle = median(logs)
-    within = median(visit.error for visit in visits)
+    within = median(errors)
     between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 2 else 0.0
     peaks = [record.run.peak_memory_bytes for record in records if record.run.peak_memory_bytes is not None]
     error = max(within, between) / math.sqrt(len(logs))
-    latency_s, size_bytes = math.exp(middle), records[0].artifact.size_bytes
-    return Measured(name, latency_s, latency_s / found.quiet_s, error, len(logs), max(peaks, default=None), size_bytes)
+    size_bytes = records[0].artifact.size_bytes
+    return Measured(name, math.exp(middle), error, len(logs), max(peaks, default=None), size_bytes)

@@ -1,26 +1,32 @@
 """Which visits of a campaign were made under another condition than the rest, and how to compare those that were not.
 
-A visit is one paired run of one student. What disturbs a board in passing (a neighbour in its caches, a clock that
-wavers) disturbs the small sentinel and the students, but not by the same factor. By which, the campaign knows itself:
-visits of one student at different levels of the sentinel show how much of a change of the level it feels. That share is
-the sensitivity, and times are compared at the sentinel's quiet level. A visit far from that level is another matter: a
-board that throttles is another machine, so the visit is made again, and not explained away.
+A visit is one paired run of one student. The sentinel that runs after a student finds caches that the student emptied,
+so its time tells of the student's size, and, beyond that, of what disturbs the board. The first part is a curve that
+rises with the student's time to a plateau; the rest is the disturbance. A student feels only a share of it: by how
+much, the campaign knows itself, from visits of one student at different disturbances. That share is the sensitivity,
+and times are compared as they would be without the disturbance. A visit far above the curve is another matter: a board
+that throttles is another machine, so the visit is made again, and not explained away.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-QUIET_SHARE = 0.25  # our choice: a quarter of the visits at least is taken to be undisturbed
+QUIET_SHARE = 0.25  # our choice: with few visits, a quarter of them is taken to be undisturbed
 SLOWER_BY = 1.25  # our choice: a step of a governor or a throttle moves more than this, pairs on a busy machine less
 BRIDGED = 1  # a single undisturbed visit between disturbed ones belongs to their window
-TORN_LEAST = 0.06  # as a logarithm: pairs repeat to about 2 %, so this is three times what is usual
+TORN_LEAST = 0.08  # as a logarithm: visits on a busy machine repeat to about 3 %
 TORN_TIMES = 5.0  # times the usual deviation
-USUAL_SENSITIVITY = 0.5  # benchmarks/predictor/live.py measures it: 0.4 to 0.55 on x86-64 virtual machines
+USUAL_SENSITIVITY = 0.5  # benchmarks/predictor/live.py measures it: 0.4 to 0.75 on x86-64 virtual machines
 USUAL_WEIGHT = 5 * 0.05**2  # our choice: as sure of it as five visits that differ by 5 % could make us
+# Where the curve is half-way up, in quiet times of the sentinel: what fits best counts.
+HALF_WAY = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+LEAST_FOR_CURVE = 12  # our choice: with fewer visits the level is taken to be the same for all students
+ROUNDS = 20  # of iterated weights, for the least sum of absolute deviations
+_TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,22 @@ class Visit:
     level_s: float
     error: float
 
-    def at(self, quiet_s: float, sensitivity: float) -> float:
-        """The student's time as it would have been at the sentinel's level `quiet_s`."""
-        return self.model_s * math.pow(quiet_s / self.level_s, sensitivity)
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The sentinel's undisturbed time after a student whose least time is `least_s`; parameters are log seconds.
+
+    It rises from `low` by `rise` and is half-way up at `middle`; it never falls below `floor`.
+    """
+
+    low: float
+    rise: float
+    middle: float
+    floor: float
+
+    def level_s(self, least_s: float) -> float:
+        """That time."""
+        return math.exp(max(self.floor, self.low + self.rise * _share(math.log(least_s), self.middle)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +69,18 @@ class Window:
 class Findings:
     """What stood out: windows at another level, and single visits that disagree with the others of their student.
 
-    `quiet_s` is the sentinel's level that times are compared at, by `sensitivity`.
+    `disturbances` holds, for each visit, by which factor the sentinel was slower than undisturbed.
     """
 
-    quiet_s: float
+    curve: Curve
+    disturbances: tuple[float, ...]
     sensitivity: float
     windows: tuple[Window, ...]
     torn: tuple[int, ...]
+
+    def undisturbed_s(self, visits: Sequence[Visit], index: int) -> float:
+        """The student's time in the visit at `index`, as it would have been without the disturbance."""
+        return visits[index].model_s * math.pow(self.disturbances[index], -self.sensitivity)
 
     @property
     def doubtful(self) -> set[int]:
@@ -67,41 +91,81 @@ class Findings:
 
 def findings(visits: Sequence[Visit]) -> Findings:
     """What stands out among `visits`, of which there is one at least; they are in the order of time."""
-    levels_s = sorted(visit.level_s for visit in visits)
-    quiet_s = levels_s[int(QUIET_SHARE * len(levels_s))]
-    windows = _windows([visit.level_s / quiet_s for visit in visits])
+    least_s: dict[str, float] = {}
+    for visit in visits:
+        least_s[visit.name] = min(visit.model_s, least_s.get(visit.name, math.inf))
+    curve = curve_of(visits)
+    disturbances = tuple(visit.level_s / curve.level_s(least_s[visit.name]) for visit in visits)
+    windows = _windows(disturbances)
     inside = {index for window in windows for index in range(window.first, window.last + 1)}
-    steady = [visit for index, visit in enumerate(visits) if index not in inside]
-    sensitivity = sensitivity_of(steady)
-    return Findings(quiet_s, sensitivity, windows, _torn(visits, inside, sensitivity))
+    steady = [index for index in range(len(visits)) if index not in inside]
+    sensitivity = sensitivity_of([visits[index] for index in steady], [disturbances[index] for index in steady])
+    found = Findings(curve, disturbances, sensitivity, windows, ())
+    return replace(
+        found, torn=_torn({index: (visits[index].name, found.undisturbed_s(visits, index)) for index in steady})
+    )
 
 
-def sensitivity_of(visits: Sequence[Visit]) -> float:
-    """By which power of the sentinel's level students get slower: 0 not at all, 1 as much as the sentinel.
+def curve_of(visits: Sequence[Visit]) -> Curve:
+    """The curve of the sentinel's undisturbed level, by the least sum of absolute deviations over students.
 
-    The slope of a student's log time over the log level between its own visits, pooled over students; with few visits,
-    or hardly different ones, the usual value.
+    Of each student the visit with the least level counts, so that even a board that was slow most of the time has one.
+    """
+    best: dict[str, tuple[float, float]] = {}
+    for visit in visits:
+        time_s, level_s = best.get(visit.name, (math.inf, math.inf))
+        best[visit.name] = min(time_s, visit.model_s), min(level_s, visit.level_s)
+    points = [(math.log(time_s), math.log(level_s)) for time_s, level_s in best.values()]
+    levels = sorted(level for _, level in points)
+    if len(points) < LEAST_FOR_CURVE:
+        quiet = levels[int(QUIET_SHARE * len(levels))]
+        return Curve(quiet, 0.0, 0.0, quiet)
+    _, low, rise, middle = min(_risen(points, levels[0] + math.log(times)) for times in HALF_WAY)
+    return Curve(low, rise, middle, levels[0])
+
+
+def _risen(points: Sequence[tuple[float, float]], middle: float) -> tuple[float, float, float, float]:
+    """(sum of absolute deviations, low, rise, middle) of the curve with that middle and a rise that is not negative."""
+    shares, levels = [_share(time, middle) for time, _ in points], [level for _, level in points]
+    weights = [1.0] * len(points)
+    low = rise = 0.0
+    for _ in range(ROUNDS):
+        total = sum(weights)
+        share = sum(weight * value for weight, value in zip(weights, shares, strict=True)) / total
+        level = sum(weight * value for weight, value in zip(weights, levels, strict=True)) / total
+        spread = sum(weight * (value - share) ** 2 for weight, value in zip(weights, shares, strict=True))
+        common = sum(w * (x - share) * (y - level) for w, x, y in zip(weights, shares, levels, strict=True))
+        rise = max(0.0, common / spread) if spread > _TINY else 0.0
+        low = level - rise * share
+        off = [abs(y - low - rise * x) for x, y in zip(shares, levels, strict=True)]
+        weights = [1 / max(value, 0.005) for value in off]
+    return sum(off), low, rise, middle
+
+
+def _share(time: float, middle: float) -> float:
+    return 1 / (1 + math.exp(min(middle - time, 50.0)))
+
+
+def sensitivity_of(visits: Sequence[Visit], disturbances: Sequence[float]) -> float:
+    """By which power of the disturbance students get slower: 0 not at all, 1 as much as the sentinel.
+
+    The slope of a student's log time over the log disturbance between its own visits, pooled over students; with few
+    visits, or hardly different ones, the usual value.
     """
     together, alone = USUAL_SENSITIVITY * USUAL_WEIGHT, USUAL_WEIGHT
-    for own in _by_name(visits).values():
-        times, levels = ([math.log(value) for value in column] for column in zip(*own, strict=True))
-        time, level = fmean(times), fmean(levels)
-        together += sum((one - time) * (other - level) for one, other in zip(times, levels, strict=True))
-        alone += sum((other - level) ** 2 for other in levels)
+    by_name: dict[str, list[tuple[float, float]]] = {}
+    for visit, slower in zip(visits, disturbances, strict=True):
+        by_name.setdefault(visit.name, []).append((math.log(visit.model_s), math.log(slower)))
+    for own in by_name.values():
+        time, level = fmean(one for one, _ in own), fmean(other for _, other in own)
+        together += sum((one - time) * (other - level) for one, other in own)
+        alone += sum((other - level) ** 2 for _, other in own)
     return min(max(together / alone, 0.0), 1.0)
 
 
-def _by_name(visits: Sequence[Visit]) -> dict[str, list[tuple[float, float]]]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    for visit in visits:
-        found.setdefault(visit.name, []).append((visit.model_s, visit.level_s))
-    return found
-
-
 def _windows(slower: Sequence[float]) -> tuple[Window, ...]:
-    marked = [index for index, value in enumerate(slower) if value > SLOWER_BY]
     spans: list[list[int]] = []
-    for index in marked:
+    for index in (index for index, value in enumerate(slower) if value > SLOWER_BY):
         if spans and index - spans[-1][1] <= BRIDGED + 1:
             spans[-1][1] = index
         else:
@@ -109,18 +173,16 @@ def _windows(slower: Sequence[float]) -> tuple[Window, ...]:
     return tuple(Window(first, last, median(slower[first : last + 1])) for first, last in spans)
 
 
-def _torn(visits: Sequence[Visit], inside: set[int], sensitivity: float) -> tuple[int, ...]:
-    """Visits outside of windows that are far from the median of their student, when there are three of it at least."""
-    by_name: dict[str, list[int]] = {}
-    for index, visit in enumerate(visits):
-        if index not in inside:
-            by_name.setdefault(visit.name, []).append(index)
+def _torn(times_s: Mapping[int, tuple[str, float]]) -> tuple[int, ...]:
+    """Visits that are far from the median of their student, when there are three of it at least."""
+    by_name: dict[str, dict[int, float]] = {}
+    for index, (name, time_s) in times_s.items():
+        by_name.setdefault(name, {})[index] = math.log(time_s)
     off: dict[int, float] = {}
-    for indices in by_name.values():
-        logs = [math.log(visits[index].at(1.0, sensitivity)) for index in indices]
-        middle = median(logs)
-        if len(indices) > 2:
-            off |= {index: abs(value - middle) for index, value in zip(indices, logs, strict=True)}
+    for logs in by_name.values():
+        if len(logs) > 2:
+            middle = median(logs.values())
+            off |= {index: abs(value - middle) for index, value in logs.items()}
     if not off:
         return ()
     most = max(TORN_LEAST, TORN_TIMES * median(off.values()))

@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from edgekd.bench.artifact import artifact_from_file
-from edgekd.bench.campaign import ROUNDS, Campaign, answer, shuffled
+from edgekd.bench.campaign import LEAST_ROUNDS as ROUNDS
+from edgekd.bench.campaign import MOST_ROUNDS, Campaign, answer, shuffled
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.sentinel import sentinel_model
 from edgekd.errors import MeasureError, RecordError
@@ -62,8 +63,8 @@ def campaign(host: Any, tmp_path: Path, **changed: Any) -> Campaign:
 
 def test_every_student_is_visited_in_every_round_and_the_ratio_is_exact(tmp_path: Path) -> None:
     found = campaign(board(lambda _: 1.0), tmp_path).run(NAMES)
-    assert {name: one.ratio for name, one in found.measured.items()} == {
-        name: pytest.approx(index + 1) for index, name in enumerate(NAMES)
+    assert {name: one.latency_s for name, one in found.measured.items()} == {
+        name: pytest.approx(1e-3 * (index + 1)) for index, name in enumerate(NAMES)
     }
     assert {one.visits for one in found.measured.values()} == {ROUNDS}
     assert (found.repeated, found.unsettled, found.findings.windows) == (0, (), ())
@@ -84,25 +85,25 @@ def test_a_board_that_throttles_in_the_middle_is_detected_and_its_windows_measur
     found = campaign(host, tmp_path).run(NAMES)
     (window,) = found.findings.windows
     assert (window.first, window.last) == (7, 11)
-    assert window.slower == pytest.approx(2.0)
+    assert window.slower == pytest.approx(2.0, rel=0.01)
     assert found.repeated == 5
     assert found.unsettled == ()
     for index, name in enumerate(NAMES):
-        assert found.measured[name].ratio == pytest.approx(index + 1)
+        assert found.measured[name].latency_s == pytest.approx(1e-3 * (index + 1))
 
 
 def test_a_student_whose_visits_disagree_is_measured_again_and_the_odd_one_does_not_count(tmp_path: Path) -> None:
     host = board(lambda _: 1.0, lambda name, visit: 1.5 if name == "s2" and visit < 6 else 1.0)
     found = campaign(host, tmp_path).run(NAMES)
     assert found.repeated == 1
-    assert found.measured["s2"].ratio == pytest.approx(3)
+    assert found.measured["s2"].latency_s == pytest.approx(3e-3)
     assert found.measured["s2"].visits == 3
 
 
 def test_a_board_that_stays_slow_is_told_and_not_measured_for_ever(tmp_path: Path) -> None:
     host = board(lambda visit: 1.0 if visit < 6 else 3.0)
     found = campaign(host, tmp_path).run(NAMES)
-    assert found.findings.windows[0].slower == pytest.approx(3.0)
+    assert found.findings.windows[0].slower == pytest.approx(3.0, rel=0.01)
     assert len(host.runs) <= 6 * 6
     assert found.measured["s0"].visits == 1
 
@@ -111,6 +112,12 @@ def test_a_spent_budget_ends_with_fewer_rounds_but_never_without_an_answer(tmp_p
     clock = iter(range(0, 10**6, 100))
     found = campaign(board(lambda _: 1.0), tmp_path, budget_s=1.0, now=lambda: next(clock)).run(NAMES)
     assert {one.visits for one in found.measured.values()} == {1}
+
+
+def test_a_budget_that_is_large_gives_more_rounds_but_not_for_ever(tmp_path: Path) -> None:
+    clock = iter(range(10**6))
+    found = campaign(board(lambda _: 1.0), tmp_path, budget_s=10_000.0, now=lambda: next(clock)).run(NAMES)
+    assert {one.visits for one in found.measured.values()} == {MOST_ROUNDS}
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Visit, findings, sensitivity_of
+from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Visit, curve_of, findings, sensitivity_of
 
 
 def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> list[Visit]:
@@ -33,7 +33,7 @@ def test_a_steady_board_has_no_windows_and_hardly_a_torn_visit(seed: int) -> Non
     found = findings(visits_of(20, 3, seed))
     assert found.windows == ()
     assert len(found.torn) <= 2
-    assert found.quiet_s == pytest.approx(1e-3, rel=0.05)
+    assert found.curve.level_s(1.0) == pytest.approx(1e-3, rel=0.05)
 
 
 @pytest.mark.parametrize(("first", "last"), [(25, 37), (0, 9), (50, 59), (30, 30)])
@@ -42,7 +42,7 @@ def test_a_board_that_throttles_in_the_middle_is_found_where_it_did(first: int, 
     found = findings(slowed(visits_of(20, 3, seed=4), first, last, by))
     (window,) = found.windows
     assert (window.first, window.last) == (first, last)
-    assert window.slower == pytest.approx(by, rel=0.08)
+    assert window.slower == pytest.approx(by, rel=0.1)
     assert set(range(first, last + 1)) <= found.doubtful
 
 
@@ -79,12 +79,35 @@ def test_the_sensitivity_is_learned_from_repeated_visits(true: float) -> None:
         for number in range(20):
             level = draw.lognormvariate(0, 0.1)
             visits.append(Visit(f"s{number}", 2.0**number * level**true * draw.lognormvariate(0, 0.01), level, 0.01))
-    assert sensitivity_of(visits) == pytest.approx(true, abs=0.05)
-    quiet = [visit.at(1.0, sensitivity_of(visits)) for visit in visits if visit.name == "s3"]
-    assert max(quiet) / min(quiet) < 1.06
+    found = findings(visits)
+    assert found.sensitivity == pytest.approx(true, abs=0.06)
+    own = [found.undisturbed_s(visits, index) for index, visit in enumerate(visits) if visit.name == "s3"]
+    assert max(own) / min(own) < 1.06
 
 
 def test_without_repetition_or_difference_the_sensitivity_is_the_usual_one() -> None:
-    assert sensitivity_of([]) == USUAL_SENSITIVITY
-    assert sensitivity_of([Visit("a", 1.0, 1.0, 0.01), Visit("b", 9.0, 2.0, 0.01)]) == USUAL_SENSITIVITY
-    assert sensitivity_of([Visit("a", 1.0, 1.0, 0.01), Visit("a", 1.3, 1.0, 0.01)]) == USUAL_SENSITIVITY
+    once, other = Visit("a", 1.0, 1.0, 0.01), Visit("b", 9.0, 2.0, 0.01)
+    assert sensitivity_of([], []) == USUAL_SENSITIVITY
+    assert sensitivity_of([once, other], [1.0, 2.0]) == USUAL_SENSITIVITY
+    assert sensitivity_of([once, Visit("a", 1.3, 1.0, 0.01)], [1.0, 1.0]) == USUAL_SENSITIVITY
+
+
+def test_few_students_have_one_level_for_all() -> None:
+    curve = curve_of([Visit(f"s{index}", 1.0 + index, 1e-3 * (1 + index), 0.01) for index in range(8)])
+    assert curve.level_s(1.0) == curve.level_s(100.0) == pytest.approx(3e-3)
+
+
+@pytest.mark.parametrize("disturbed", [0.0, 0.3, 0.6])
+def test_a_sentinel_that_large_students_slow_is_no_disturbance(disturbed: float) -> None:
+    draw, visits = random.Random(3), []
+    for _ in range(3):
+        for number in range(20):
+            model_s = 1e-3 * 1.4**number
+            quiet_s = 3e-4 * (1 + 0.4 * model_s / (model_s + 4e-3))
+            slower = draw.uniform(1.05, 1.2) if draw.random() < disturbed else 1.0
+            visits.append(Visit(f"s{number}", model_s * slower**0.5, quiet_s * slower, 0.01))
+    found = findings(visits)
+    assert found.windows == ()
+    true_s = [1e-3 * 1.4 ** int(visit.name[1:]) for visit in visits]
+    errors = [abs(found.undisturbed_s(visits, index) / time_s - 1) for index, time_s in enumerate(true_s)]
+    assert max(errors) < 0.05
