@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -124,6 +124,12 @@ def _require_isa(host: Host, isa: str) -> None:
     found = isa_of(host)
     if found != isa:
         raise InputError(f"{host.name}: its processor is {found}, the device is {isa}. Name another with --device")
+
+
+def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path) -> Answer:
+    """What a campaign of its own says of the candidates `names` on the host of `request`, stored in `folder`."""
+    with open_choice(request.host, folder) as host:
+        return _measured(host, replace(request, budget_s=math.inf), pool, names, make_folder(folder), Silent())
 
 
 def _measured(

@@ -122,6 +122,11 @@ class Pool:
         self._specs = specs[::step] if len(specs) > each else specs
 
     @property
+    def students(self) -> list[StudentSpec]:
+        """All that may be measured; evenly thinned where there are very many."""
+        return self._specs
+
+    @property
     def vocabulary(self) -> int:
         """Token ids of the teacher; 0 for images."""
         return self.reference.spec.vocabulary

@@ -1,0 +1,185 @@
+"""How well a calibration predicts students it has not seen, on this machine, live.
+
+    python benchmarks/predictor/live.py [--case NAME ...] [--unseen 20] [--budget "3 min"] [--neighbour] [--write]
+
+For each case `edgekd devices calibrate` measures its designed students, and a campaign of its own measures students
+drawn at random from the same space, interleaved with the sentinel. With --neighbour another process multiplies matrices
+while the calibration runs, and only then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from evidence import table_text, write_results
+
+from edgekd.pipeline.calibrate import Request, calibrate, measured_on
+from edgekd.pipeline.pool import Pool, reference_of
+from edgekd.recipe import HostChoice
+from edgekd.record import HostFacts
+from edgekd.units import duration_s_from_text
+
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One calibration and what it is asked to predict."""
+
+    family: str
+    precision: Precision
+    lengths: tuple[int, ...] = ()
+    asked: tuple[int, ...] = ()
+    threads: int = 1
+
+
+CASES = {
+    "bert fp32": Case("bert", "fp32"),
+    "vit fp32": Case("vit", "fp32"),
+    "llama fp32": Case("llama", "fp32"),
+    "bert int8": Case("bert", "int8"),
+    "vit int8": Case("vit", "int8"),
+    "bert fp32, 16 to 256 tokens": Case("bert", "fp32", (16, 64, 256), (16, 24, 48, 96, 128, 192, 256)),
+    "bert fp32, two threads": Case("bert", "fp32", threads=2),
+}
+
+
+def busy() -> None:
+    """Multiply matrices until somebody ends this process."""
+    import numpy as np
+
+    one = np.ones((600, 600))
+    while True:
+        one = one @ one / 600
+
+
+@contextmanager
+def neighbour(wanted: bool) -> Iterator[None]:
+    """Another process at work meanwhile."""
+    process = multiprocessing.get_context("spawn").Process(target=busy, daemon=True)
+    if wanted:
+        process.start()
+        time.sleep(1)
+    try:
+        yield
+    finally:
+        if wanted:
+            process.kill()
+            process.join()
+
+
+def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) -> tuple[dict[str, Any], HostFacts]:
+    """Calibrate, measure `unseen` other students, and compare; with the host it was done on."""
+    request = Request(
+        HostChoice(), "generic-x86-64", case.family, folder / "board", (case.precision,), case.lengths,
+        threads=case.threads, budget_s=budget_s,
+    )  # fmt: skip
+    begun_s = time.monotonic()
+    with neighbour(noisy):
+        outcome = calibrate(request, base=folder)
+    took_s = time.monotonic() - begun_s
+    calibration = outcome.calibrations[0]
+    reference = reference_of(case.family, folder, case.asked or case.lengths)
+    pool = Pool(reference, (case.precision,), 1)
+    seen = set(outcome.answer.measured)
+    draw, names = random.Random(f"{case}"), list[str]()  # noqa: S311  students, no secrets
+    while len(names) < unseen:
+        spec = draw.choice(pool.students)
+        name = pool.add(spec, case.precision, draw.choice(reference.sequences))
+        if name not in seen and name not in names:
+            names.append(name)
+    answer = measured_on(request, pool, names, folder / "unseen")
+    errors, covered, memory = [], 0, []
+    for name, found in answer.measured.items():
+        features = pool.features(name)
+        interval = calibration.latency_fit.predict(features)
+        errors.append(math.log(found.latency_s / interval.mid))
+        covered += interval.low <= found.latency_s <= interval.high
+        if calibration.memory_fit is not None and found.peak_memory_bytes is not None:
+            memory.append(abs(calibration.memory_fit.predict(features).mid / found.peak_memory_bytes - 1))
+    sizes = [abs(error) for error in errors]
+    table = {
+        "unseen": len(errors),
+        "within_10": share(sizes, math.log(1.1)),
+        "within_5": share(sizes, math.log(1.05)),
+        "median_error": median(sizes),
+        "largest_error": max(sizes),
+        "bias": median(errors),
+        "covered": covered / len(errors),
+        "memory_within_15": share(memory, 0.15) if memory else None,
+        "calibration_s": took_s,
+        "students": calibration.left_out.students,
+        "rounds": min(one.visits for one in outcome.answer.measured.values()),
+        "sensitivity": calibration.sensitivity,
+        "load": calibration.host.load_before,
+        "errors": sorted(errors),
+    }
+    return table, calibration.host
+
+
+def share(values: Sequence[float], most: float) -> float:
+    """The share of `values` that is at most `most`."""
+    return sum(value <= most for value in values) / len(values)
+
+
+COLUMNS = (
+    "case", "students", "took", "unseen", "within 10 %", "within 5 %", "median error", "in the 90 % interval",
+    "memory within 15 %",
+)  # fmt: skip
+
+
+def row(name: str, one: dict[str, Any]) -> list[str]:
+    """The cells of one case."""
+    memory = "" if one["memory_within_15"] is None else f"{one['memory_within_15']:.0%}"
+    shares = [f"{one[key]:.0%}" for key in ("within_10", "within_5")]
+    error, covered = f"{one['median_error']:.1%}", f"{one['covered']:.0%}"
+    took = f"{one['calibration_s']:.0f} s"
+    return [name, str(one["students"]), took, str(one["unseen"]), *shares, error, covered, memory]
+
+
+TEXT = """\
+`edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
+from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
+sentinel; other programs ran on this machine meanwhile, as its load says."""
+
+
+def main() -> int:
+    """Measure the cases and say what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=list(CASES))
+    parser.add_argument("--unseen", type=int, default=20)
+    parser.add_argument("--budget", type=duration_s_from_text, default=150.0)
+    parser.add_argument("--neighbour", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    results: dict[str, dict[str, Any]] = {}
+    host = None
+    for name in chosen.case or CASES:
+        with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+            label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
+            results[label], host = scored(CASES[name], Path(folder), chosen.unseen, chosen.budget, chosen.neighbour)
+        print(" | ".join(row(label, results[label])), flush=True)
+    print(json.dumps(results))
+    if chosen.write and host is not None:
+        name = "predictor_live_neighbour" if chosen.neighbour else "predictor_live"
+        text = table_text(COLUMNS, [row(label, one) for label, one in results.items()])
+        write_results(name, "Predicting students that were not measured", f"{TEXT}\n\n{text}", results, host)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
