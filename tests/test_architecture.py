@@ -15,7 +15,7 @@ FLOORS = {
     "units": 1, "files": 1,
     "config": 2, "stats": 2,
     "device": 3, "student": 3, "sla": 3,
-    "recipe": 4, "record": 4,
+    "recipe": 4, "record": 4, "networks": 4,
     "cost": 5, "hosts": 5, "data": 5,
     "sizing": 6, "students": 6, "distill": 6, "export": 6, "bench": 6,
     "gate": 7,

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from edgekd.cost.operators import Group, Operator, operators
+from edgekd.cost.operators import operators
+from edgekd.cost.trace import Group, Operator
 from edgekd.errors import SpecError
+from edgekd.networks.spec import Spec
 from edgekd.student import PRECISIONS, StudentSpec
 
 FLOAT_BYTES = 4
@@ -23,20 +25,25 @@ CHANNEL_BYTES = 5
 class Macs:
     """Multiply-accumulates per class of operators; 1 MAC = 2 FLOP.
 
-    `embeddings` holds the patch projection of a ViT (lookups cost none), `projections` the query, key, value and output
-    matrices, `attention` scores and context, `head` pooler, classifier or language-model head.
+    `embeddings` holds the patch projection of a ViT or a mixer (lookups cost none), `projections` the query, key, value
+    and output matrices, `attention` scores and context, `head` pooler, classifier or language-model head.
+    `convolution` holds the convolutions over all channels, those of squeeze-and-excitation included, `depthwise` those
+    of single channels. `token_mixing` holds the layers across the patches of a mixer, `feed_forward` its others.
     """
 
-    embeddings: int
-    projections: int
-    attention: int
-    feed_forward: int
-    head: int
+    embeddings: int = 0
+    projections: int = 0
+    attention: int = 0
+    feed_forward: int = 0
+    head: int = 0
+    convolution: int = 0
+    depthwise: int = 0
+    token_mixing: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.embeddings + self.projections + self.attention + self.feed_forward + self.head
+        return sum(asdict(self).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,46 +65,48 @@ class Counts:
         return asdict(self)
 
 
-def parameters(spec: StudentSpec) -> int:
-    """Parameters of the transformers model built from `spec`; tied weights count once. Errors: SpecError."""
+def parameters(spec: Spec) -> int:
+    """Parameters of the model built from `spec`; tied weights count once. Errors: SpecError."""
     return parameter_sum(operators(spec, batch=1, sequence=spec.tokens or 1))
 
 
-def macs(spec: StudentSpec, *, batch: int, sequence: int) -> Macs:
+def macs(spec: Spec, *, batch: int, sequence: int) -> Macs:
     """MACs of one forward pass. Causal attention counts the whole square of scores, as dense kernels compute it.
 
-    Shapes: `sequence` tokens per input; a ViT has its own, spec.tokens (0 stands for it).
+    Shapes: `sequence` tokens per input; a network of images has its own, spec.tokens (0 stands for it).
     Errors: SpecError.
     """
     return Macs(**mac_sums(operators(spec, batch=batch, sequence=sequence)))
 
 
-def weight_bytes(spec: StudentSpec, precision: str) -> int:
+def weight_bytes(spec: Spec, precision: str) -> int:
     """Bytes of the weights in the exported file of `precision`.
 
     fp32 takes 4 bytes per parameter. int8 is dynamic quantisation of MatMul and Gemm as `edgekd.export.quantize` does
-    it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and zero point; embeddings, patch
-    projection, norms and biases stay fp32. A head tied to the embeddings is a second copy of the table, because a
-    matrix product reads it transposed and a lookup does not.
+    it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and zero point; embeddings,
+    convolutions, norms and biases stay fp32. A head tied to the embeddings is a second copy of the table, because a
+    matrix product reads it transposed and a lookup does not. A batch norm is folded into the convolution before it: a
+    bias is what is left of it.
     Errors: SpecError.
     """
     return weight_sum(operators(spec, batch=1, sequence=spec.tokens or 1), precision)
 
 
-def activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> int:
+def activation_bytes(spec: Spec, *, batch: int, sequence: int, precision: str) -> int:
     """Bytes that one forward pass writes: the traffic of activations, whatever memory is reused.
 
-    Counted are the outputs of every leaf module of the transformers model (dropout, which does nothing at inference,
-    left out; the rotary module gives a cosine and a sine), the attention scores of every query head and the context, 4
-    bytes per element. Not counted: inputs, masks, residual sums, copies made by reshaping. int8 adds the uint8 copy of
-    every distinct tensor that a linear layer reads, 1 byte per element; all outputs stay fp32.
+    Counted are the outputs of every leaf module of the model (dropout, which does nothing at inference, left out, and
+    batch norm and padding, which become a part of their convolution; the rotary module gives a cosine and a sine), the
+    attention scores of every query head and the context, 4 bytes per element. Not counted: inputs, masks, residual
+    sums, copies made by reshaping. int8 adds the uint8 copy of every distinct tensor that a linear layer reads, 1 byte
+    per element; all outputs stay fp32.
     Errors: SpecError.
     """
     trace = operators(spec, batch=batch, sequence=sequence)
     return activation_sum(trace, precision)
 
 
-def peak_activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, precision: str) -> int:
+def peak_activation_bytes(spec: Spec, *, batch: int, sequence: int, precision: str) -> int:
     """Bytes of the largest set of activations alive at one time under a simple schedule.
 
     The schedule: operators run one by one in the order of the model; each writes a new tensor, which is freed after its
@@ -111,14 +120,12 @@ def peak_activation_bytes(spec: StudentSpec, *, batch: int, sequence: int, preci
     return peak
 
 
-def count(spec: StudentSpec, *, batch: int, sequence: int, precision: str, past: int = 0) -> Counts:
+def count(spec: Spec, *, batch: int, sequence: int, precision: str, past: int = 0) -> Counts:
     """Everything counted for `spec` at once; a decoder may have `past` tokens in its cache. Errors: SpecError."""
     return count_each(spec, (precision,), batch=batch, sequence=sequence, past=past)[precision]
 
 
-def count_each(
-    spec: StudentSpec, precisions: Sequence[str], *, batch: int, sequence: int, past: int = 0
-) -> dict[str, Counts]:
+def count_each(spec: Spec, precisions: Sequence[str], *, batch: int, sequence: int, past: int = 0) -> dict[str, Counts]:
     """What `count` gives for each of `precisions`, from one list of operators. Errors: SpecError."""
     trace = operators(spec, batch=batch, sequence=sequence, past=past)
     breakdown, weights = Macs(**mac_sums(trace)), parameter_sum(trace)
@@ -138,16 +145,16 @@ def count_each(
     }
 
 
-def cache_bytes(spec: StudentSpec, *, batch: int, tokens: int) -> int:
+def cache_bytes(spec: Spec, *, batch: int, tokens: int) -> int:
     """Bytes of the keys and values that a decoder keeps of `tokens` tokens, fp32; other families keep none."""
-    if spec.family != "decoder":
+    if not isinstance(spec, StudentSpec) or spec.family != "decoder":
         return 0
     return FLOAT_BYTES * 2 * spec.layers * batch * tokens * spec.kv_heads * spec.head_dim
 
 
 def parameter_sum(trace: Iterable[Operator]) -> int:
-    """Parameters of the operators in `trace`; a shared matrix counts once."""
-    return sum(op.times * (op.floats + (0 if op.shared else op.matrix)) for op in trace)
+    """Parameters of the operators in `trace`; shared ones count once."""
+    return sum(op.times * (0 if op.shared else op.floats + op.matrix + op.kernel) for op in trace)
 
 
 def mac_sums(trace: Iterable[Operator]) -> dict[str, int]:
@@ -160,10 +167,11 @@ def mac_sums(trace: Iterable[Operator]) -> dict[str, int]:
 
 def weight_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes of the weights in `trace`, as weight_bytes counts them. Errors: SpecError for an unknown precision."""
-    if _checked_precision(precision) == "fp32":
-        return FLOAT_BYTES * sum(op.times * (op.matrix + op.floats) for op in trace)
-    matrices = sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
-    return matrices + FLOAT_BYTES * sum(op.times * op.floats for op in trace)
+    is_int8 = _checked_precision(precision) == "int8"
+    total = FLOAT_BYTES * sum(op.times * (op.floats + op.kernel + op.surplus) for op in trace)
+    if is_int8:
+        return total + sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
+    return total + FLOAT_BYTES * sum(op.times * op.matrix for op in trace)
 
 
 def activation_sum(trace: Sequence[Operator], precision: str) -> int:

@@ -3,6 +3,7 @@
 It is the pass that transformers runs: BertForSequenceClassification, RobertaForSequenceClassification, GPT2 and Llama
 with a language-model head or a classification head, ViTForImageClassification. A decoder runs the prefill of a whole
 sequence, logits of every position included, or with `past` some tokens more after those that are in its cache.
+Networks that are no transformers have modules of their own beside this one.
 
 Sizes are whole numbers, or NumPy arrays of them that stand for many students at once (see columns.py): nothing here
 may branch on a dimension that differs between the students of one teacher.
@@ -11,52 +12,27 @@ may branch on a dimension that differs between the students of one teacher.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
+from edgekd.cost import operators_convolutional, operators_mixer
+from edgekd.cost.trace import Group, Operator, active, in_place, linear, patches
 from edgekd.errors import SpecError
+from edgekd.networks.convolutional import ConvSpec
+from edgekd.networks.mixer import MixerSpec
+from edgekd.networks.spec import Spec
 from edgekd.student import StudentSpec
 
-Group = Literal["embeddings", "projections", "attention", "feed_forward", "head"]
-Kind = Literal["lookup", "convolution", "linear", "product", "norm", "activation", "elementwise", "cache"]
 
-
-class Operator(NamedTuple):
-    """One operator of a forward pass, and the tensor it makes.
-
-    `kind` is what it does: a `product` multiplies activations (scores, context) in `calls` separate matrices, a
-    `linear` layer multiplies by weights, `cache` appends keys and values to those of the past.
-    `reads` names the tensors it reads, `elements` is the size of the one it makes. `matrix` counts the weights of a
-    MatMul or Gemm, which int8 quantises, and `channels` its output channels; `floats` are the other parameters, which
-    stay fp32. `shared` marks a matrix that is the embedding table once more. `counted` says whether `activation_bytes`
-    counts the tensor, `overwrites` whether it may take the place of the first tensor read. The operator runs `times`
-    times (once per layer like it).
-    A tuple, because a large space makes a hundred thousand of them.
-    """
-
-    name: str
-    group: Group
-    kind: Kind
-    reads: tuple[str, ...]
-    elements: int
-    macs: int = 0
-    matrix: int = 0
-    channels: int = 0
-    input_elements: int = 0
-    floats: int = 0
-    shared: bool = False
-    counted: bool = True
-    overwrites: bool = False
-    times: int = 1
-    calls: int = 1
-
-
-def operators(spec: StudentSpec, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
+def operators(spec: Spec, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
     """The operators of one forward pass in order; of more than two equal layers the second stands for the rest.
 
     A decoder with `past` > 0 has keys and values of that many tokens in its cache and runs `sequence` more.
     Errors: SpecError for a spec that transformers cannot build, or an input that the model cannot take.
     """
     _check(spec, batch, sequence, past)
+    if isinstance(spec, ConvSpec):
+        return operators_convolutional.operators(spec, batch=batch)
+    if isinstance(spec, MixerSpec):
+        return operators_mixer.operators(spec, batch=batch)
     return trace_of(spec, min(spec.layers, 2), batch=batch, sequence=sequence, past=past)
 
 
@@ -90,62 +66,17 @@ class _Shape:
         return self.rows * self.spec.hidden
 
 
-def _linear(
-    name: str,
-    group: Group,
-    source: str,
-    sizes: tuple[int, int, int],
-    *,
-    bias: bool = True,
-    times: int = 1,
-    shared: bool = False,
-) -> Operator:
-    rows, inputs, outputs = sizes
-    return Operator(
-        name,
-        group,
-        "linear",
-        (source,),
-        rows * outputs,
-        macs=rows * inputs * outputs,
-        matrix=inputs * outputs,
-        channels=outputs,
-        input_elements=rows * inputs,
-        floats=outputs if bias else 0,
-        shared=shared,
-        times=times,
-    )
-
-
 def _norm(shape: _Shape, name: str, group: Group, source: str, times: int = 1) -> Operator:
     vectors = 1 if shape.spec.architecture == "llama" else 2
     return Operator(name, group, "norm", (source,), shape.stream, floats=vectors * shape.spec.hidden, times=times)
-
-
-def _in_place(name: str, group: Group, reads: tuple[str, ...], elements: int, *, times: int = 1) -> Operator:
-    return Operator(name, group, "elementwise", reads, elements, counted=False, overwrites=True, times=times)
-
-
-def _active(name: str, group: Group, source: str, elements: int, *, counted: bool = True, times: int = 1) -> Operator:
-    return Operator(name, group, "activation", (source,), elements, counted=counted, overwrites=True, times=times)
 
 
 def _embeddings(shape: _Shape) -> list[Operator]:
     spec, stream = shape.spec, shape.stream
     if spec.family == "vit":
         inputs = spec.channels * spec.patch_size**2
-        patches = shape.batch * (shape.tokens - 1)
-        weights = (inputs + 1) * spec.hidden
         return [
-            Operator(
-                "patches",
-                "embeddings",
-                "convolution",
-                (),
-                patches * spec.hidden,
-                patches * inputs * spec.hidden,
-                floats=weights,
-            ),
+            patches(shape.batch * (shape.tokens - 1), inputs, spec.hidden),
             Operator(
                 "with_class", "embeddings", "elementwise", ("patches",), stream, floats=spec.hidden, counted=False
             ),
@@ -167,13 +98,13 @@ def _embeddings(shape: _Shape) -> list[Operator]:
     per_position = stream if spec.architecture == "roberta" else shape.tokens * spec.hidden
     positions = Operator("positions", "embeddings", "lookup", (), per_position, floats=spec.positions * spec.hidden)
     if spec.architecture == "gpt2":
-        return [words, positions, _in_place("embedded", "embeddings", ("words", "positions"), stream)]
+        return [words, positions, in_place("embedded", "embeddings", ("words", "positions"), stream)]
     return [
         words,
         Operator("types", "embeddings", "lookup", (), stream, floats=spec.token_types * spec.hidden),
-        _in_place("words_and_types", "embeddings", ("words", "types"), stream),
+        in_place("words_and_types", "embeddings", ("words", "types"), stream),
         positions,
-        _in_place("summed", "embeddings", ("words_and_types", "positions"), stream),
+        in_place("summed", "embeddings", ("words_and_types", "positions"), stream),
         _norm(shape, "embedded", "embeddings", "summed"),
     ]
 
@@ -185,15 +116,15 @@ def _attention(shape: _Shape, at: str, source: str, times: int) -> list[Operator
     query, key, value = f"{at}query", f"{at}key", f"{at}value"
     if spec.architecture == "gpt2":
         query = key = value = f"{at}fused"
-        made = [_linear(query, "projections", source, (rows, spec.hidden, 3 * width), times=times)]
+        made = [linear(query, "projections", source, (rows, spec.hidden, 3 * width), times=times)]
     else:
         made = [
-            _linear(name, "projections", source, (rows, spec.hidden, size), bias=bias, times=times)
+            linear(name, "projections", source, (rows, spec.hidden, size), bias=bias, times=times)
             for name, size in ((query, width), (key, kv_width), (value, kv_width))
         ]
     if spec.architecture == "llama":
         for name, size in ((query, width), (key, kv_width)):
-            made.append(_in_place(f"{name}_turned", "attention", (name, "rotary"), rows * size, times=times))
+            made.append(in_place(f"{name}_turned", "attention", (name, "rotary"), rows * size, times=times))
         query, key = f"{query}_turned", f"{key}_turned"
     seen = shape.past + shape.tokens
     if shape.past:
@@ -220,7 +151,7 @@ def _attention(shape: _Shape, at: str, source: str, times: int) -> list[Operator
             times=times,
             calls=calls,
         ),
-        _linear(f"{at}mixed", "projections", f"{at}context", (rows, width, spec.hidden), bias=bias, times=times),
+        linear(f"{at}mixed", "projections", f"{at}context", (rows, width, spec.hidden), bias=bias, times=times),
     ]
 
 
@@ -229,26 +160,26 @@ def _feed_forward(shape: _Shape, at: str, source: str, times: int) -> list[Opera
     if shape.spec.architecture == "llama":
         size = (rows, hidden, inner)
         return [
-            _linear(f"{at}gate", "feed_forward", source, size, bias=False, times=times),
-            _active(f"{at}active", "feed_forward", f"{at}gate", rows * inner, times=times),
-            _linear(f"{at}up", "feed_forward", source, size, bias=False, times=times),
-            _in_place(f"{at}gated", "feed_forward", (f"{at}active", f"{at}up"), rows * inner, times=times),
-            _linear(f"{at}down", "feed_forward", f"{at}gated", (rows, inner, hidden), bias=False, times=times),
+            linear(f"{at}gate", "feed_forward", source, size, bias=False, times=times),
+            active(f"{at}active", "feed_forward", f"{at}gate", rows * inner, times=times),
+            linear(f"{at}up", "feed_forward", source, size, bias=False, times=times),
+            in_place(f"{at}gated", "feed_forward", (f"{at}active", f"{at}up"), rows * inner, times=times),
+            linear(f"{at}down", "feed_forward", f"{at}gated", (rows, inner, hidden), bias=False, times=times),
         ]
     return [
-        _linear(f"{at}up", "feed_forward", source, (rows, hidden, inner), times=times),
-        _active(f"{at}active", "feed_forward", f"{at}up", rows * inner, times=times),
-        _linear(f"{at}down", "feed_forward", f"{at}active", (rows, inner, hidden), times=times),
+        linear(f"{at}up", "feed_forward", source, (rows, hidden, inner), times=times),
+        active(f"{at}active", "feed_forward", f"{at}up", rows * inner, times=times),
+        linear(f"{at}down", "feed_forward", f"{at}active", (rows, inner, hidden), times=times),
     ]
 
 
 def _post_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Operator]:
     return [
         *_attention(shape, at, source, times),
-        _in_place(f"{at}attended", "attention", (f"{at}mixed", source), shape.stream, times=times),
+        in_place(f"{at}attended", "attention", (f"{at}mixed", source), shape.stream, times=times),
         _norm(shape, f"{at}middle", "attention", f"{at}attended", times),
         *_feed_forward(shape, at, f"{at}middle", times),
-        _in_place(f"{at}sum", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
+        in_place(f"{at}sum", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
         _norm(shape, f"{at}out", "feed_forward", f"{at}sum", times),
     ]
 
@@ -257,10 +188,10 @@ def _pre_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Ope
     return [
         _norm(shape, f"{at}before", "attention", source, times),
         *_attention(shape, at, f"{at}before", times),
-        _in_place(f"{at}middle", "attention", (f"{at}mixed", source), shape.stream, times=times),
+        in_place(f"{at}middle", "attention", (f"{at}mixed", source), shape.stream, times=times),
         _norm(shape, f"{at}between", "feed_forward", f"{at}middle", times),
         *_feed_forward(shape, at, f"{at}between", times),
-        _in_place(f"{at}out", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
+        in_place(f"{at}out", "feed_forward", (f"{at}down", f"{at}middle"), shape.stream, times=times),
     ]
 
 
@@ -270,27 +201,29 @@ def _head(shape: _Shape, source: str) -> list[Operator]:
         # BERT's tanh is a module of its own, RoBERTa's a function call.
         is_module = spec.architecture == "bert"
         return [
-            _linear("pooled", "head", source, (batch, hidden, hidden)),
-            _active("pooled_active", "head", "pooled", batch * hidden, counted=is_module),
-            _linear("logits", "head", "pooled_active", (batch, hidden, spec.labels)),
+            linear("pooled", "head", source, (batch, hidden, hidden)),
+            active("pooled_active", "head", "pooled", batch * hidden, counted=is_module),
+            linear("logits", "head", "pooled_active", (batch, hidden, spec.labels)),
         ]
     last = _norm(shape, "last", "head", source)
     if spec.family == "vit":
-        return [last, _linear("logits", "head", "last", (batch, hidden, spec.labels))]
+        return [last, linear("logits", "head", "last", (batch, hidden, spec.labels))]
     outputs = spec.labels or spec.vocabulary
     tied = spec.tied and not spec.labels
-    return [last, _linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
+    return [last, linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
 
 
-def _check(spec: StudentSpec, batch: int, sequence: int, past: int) -> None:
-    check_buildable(spec)
+def _check(spec: Spec, batch: int, sequence: int, past: int) -> None:
+    if isinstance(spec, StudentSpec):
+        check_buildable(spec)
     if past < 0 or (past and spec.family != "decoder"):
         raise SpecError(f"past is {past}, expected 0: only a decoder keeps a cache, and never of less than no token")
     if batch < 1:
         raise SpecError(f"the batch is {batch}, expected at least 1")
-    if spec.family == "vit":
+    if not isinstance(spec, StudentSpec) or spec.family == "vit":
         if sequence not in (0, spec.tokens):
-            raise SpecError(f"the sequence is {sequence}, expected {spec.tokens} or 0: this ViT sees no other")
+            this = "this ViT" if spec.family == "vit" else f"this {spec.architecture}"
+            raise SpecError(f"the sequence is {sequence}, expected {spec.tokens} or 0: {this} sees no other")
         return
     # RoBERTa never uses the positions up to its padding token, which is token 1.
     longest = spec.positions - 2 if spec.architecture == "roberta" else spec.positions

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from edgekd.cost.operators import Operator
+from edgekd.cost.trace import Operator
 
 # Every term that a latency may have, from the one that every network has to the ones that only large inputs notice.
 # `macs.*` are multiply-accumulates by group; `starts` counts operators, `products` separate small matrix products;
 # `elements.*` are numbers written: by the residual stream and its norms, by activation functions, by attention scores,
-# by lookups, and by a growing cache; `weights` are numbers of matrices that a pass reads once.
+# by lookups, by a growing cache, and by convolutions; `weights` are numbers of matrices and of the kernels of
+# convolutions that a pass reads once.
 TERMS = (
     "starts",
     "macs.projections",
@@ -30,6 +31,10 @@ TERMS = (
     "macs.embeddings",
     "elements.lookup",
     "elements.cache",
+    "macs.convolution",
+    "macs.depthwise",
+    "elements.convolution",
+    "macs.token_mixing",
 )
 
 _ELEMENTS = {
@@ -38,8 +43,10 @@ _ELEMENTS = {
     "activation": "elements.inner",
     "product": "elements.scores",
     "lookup": "elements.lookup",
-    "convolution": "elements.lookup",
+    "patches": "elements.lookup",
     "cache": "elements.cache",
+    "convolution": "elements.convolution",
+    "depthwise": "elements.convolution",
 }
 
 
@@ -58,7 +65,7 @@ def latency_terms(trace: Iterable[Operator]) -> dict[str, Any]:
             terms[name] = terms[name] + op.times * op.elements
         if op.kind == "product":
             terms["products"] = terms["products"] + op.times * op.calls
-        terms["weights"] = terms["weights"] + op.times * op.matrix
+        terms["weights"] = terms["weights"] + op.times * (op.matrix + op.kernel)
     return terms
 
 

@@ -13,22 +13,40 @@ from transformers import (
     PreTrainedModel,
 )
 
+from edgekd.networks.convolutional import ConvSpec
+from edgekd.networks.mixer import MixerSpec
+from edgekd.networks.spec import Spec
 from edgekd.student import StudentSpec
+from edgekd.students.convolutional import conv_config_from_spec, scale_convolutions
 from edgekd.students.families import config_from_spec
+from edgekd.students.mixer import mixer_config_from_spec
 
 
-def build(spec: StudentSpec, teacher_config: PreTrainedConfig | None = None, *, seed: int) -> PreTrainedModel:
+def build(spec: Spec, teacher_config: PreTrainedConfig | None = None, *, seed: int) -> PreTrainedModel:
     """An untrained model with the dimensions of `spec` and the options of the teacher, in evaluation mode, fp32.
 
+    A class of transformers wherever one can have these dimensions, else a network of ours.
     Equal arguments give equal weights; the caller's random state is left alone.
     Errors: SpecError.
     """
-    config = config_from_spec(spec, teacher_config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _auto_class(spec).from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+        model = _built(spec, teacher_config)
     untrained: PreTrainedModel = model.eval()
     return untrained
+
+
+def _built(spec: Spec, teacher_config: PreTrainedConfig | None) -> Any:
+    if isinstance(spec, ConvSpec):
+        config = conv_config_from_spec(spec, teacher_config)
+        model = AutoModelForImageClassification.from_config(config, dtype=torch.float32)
+        scale_convolutions(model)
+        return model
+    if isinstance(spec, MixerSpec):
+        config = mixer_config_from_spec(spec, teacher_config)
+        return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
+    config = config_from_spec(spec, teacher_config)
+    return _auto_class(spec).from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
 def _auto_class(spec: StudentSpec) -> Any:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,11 @@ from edgekd.export.check import describe
 from edgekd.export.onnx import OPSET, export_onnx, input_names
 from edgekd.export.parity import onnx_logits
 from edgekd.export.reference import torch_logits
+from edgekd.networks.convolutional import efficientnet, mobilenet_v2
+from edgekd.networks.mixer import MixerSpec
+from edgekd.networks.spec import Spec
+from edgekd.student import StudentSpec
+from edgekd.students.build import build
 
 Maker = Callable[..., Any]
 Ragged = Callable[..., list[dict[str, np.ndarray[Any, Any]]]]
@@ -37,6 +43,61 @@ def test_exported_model_answers_as_pytorch_at_every_batch_and_length(
     expected = torch_logits(model, batches)
     assert np.ptp(expected) > 0.5
     np.testing.assert_allclose(onnx_logits(tmp_path / "model.onnx", batches), expected, atol=1e-4)
+
+
+IMAGE_NETWORKS: dict[str, Spec] = {
+    "mobilenet": mobilenet_v2(0.1, image_size=33, labels=5),
+    "mobilenet of ours": replace(mobilenet_v2(0.1, image_size=33, labels=5), depths=(1,) * 7, squeeze=0.25),
+    "efficientnet": efficientnet(0.25, image_size=36, labels=5),
+    "mixer": MixerSpec(
+        layers=2, hidden=12, token_ffn=9, channel_ffn=24, image_size=16, patch_size=4, channels=3, labels=5
+    ),
+}
+
+
+def batches_and_model(spec: Spec) -> tuple[list[dict[str, np.ndarray[Any, Any]]], Any]:
+    """Images for a network whose every number has been moved, batch statistics too, as in a trained one."""
+    assert not isinstance(spec, StudentSpec)
+    model, generator = build(spec, seed=0), torch.Generator().manual_seed(12)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+    side, rng = spec.image_size, np.random.default_rng(13)
+    sizes = [(count, spec.channels, side, side) for count in (1, 4)]
+    batches = [{"pixel_values": rng.normal(size=size).astype(np.float32)} for size in sizes]
+    with torch.no_grad():
+        model.classifier.weight.mul_(1 / float(np.ptp(torch_logits(model, batches))))
+    return batches, model
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=name) for name, spec in IMAGE_NETWORKS.items()])
+def test_networks_of_images_answer_as_pytorch_does(spec: Spec, tmp_path: Path) -> None:
+    batches, model = batches_and_model(spec)
+    told = export_onnx(model, tmp_path / "model.onnx", kind="image")
+    assert told.outputs[0].dims == ["batch", 5]
+    expected = torch_logits(model, batches)
+    assert 0.5 < np.ptp(expected) < 2
+    np.testing.assert_allclose(onnx_logits(tmp_path / "model.onnx", batches), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "efficientnet", "mobilenet of ours"])
+def test_a_folded_batch_norm_leaves_each_convolution_a_bias_of_its_own_before_and_after_training(
+    name: str, tmp_path: Path
+) -> None:
+    untrained, (_, moved) = build(IMAGE_NETWORKS[name], seed=0), batches_and_model(IMAGE_NETWORKS[name])
+    sizes = []
+    for model in (untrained, moved):
+        export_onnx(model, tmp_path / "model.onnx", kind="image")
+        graph = onnx.load(tmp_path / "model.onnx").graph
+        biases = [node.input[2] for node in graph.node if node.op_type == "Conv"]
+        assert len(set(biases)) == len(biases)
+        assert not {"BatchNormalization", "Identity"} & {node.op_type for node in graph.node}
+        sizes.append(sorted(list(tensor.dims) for tensor in graph.initializer))
+    assert sizes[0] == sizes[1]
 
 
 def test_text_inputs_and_logits_are_described_with_free_batch_and_sequence(bert_file: Path) -> None:
