@@ -10,7 +10,8 @@ from edgekd.errors import SpecError
 ENCODERS = ("bert", "roberta")
 DECODERS = ("gpt2", "llama")
 VITS = ("vit",)
-ARCHITECTURES = (*ENCODERS, *DECODERS, *VITS)
+ENCODER_DECODERS = ("t5", "bart")
+ARCHITECTURES = (*ENCODERS, *DECODERS, *VITS, *ENCODER_DECODERS)
 
 PRECISIONS = ("fp32", "int8")
 
@@ -21,9 +22,13 @@ class StudentSpec:
 
     `architecture` is the `model_type` of transformers. `hidden` is the width of the residual stream, `heads` the query
     heads of `head_dim` each, `kv_heads` the key and value heads, `ffn` the inner width of the feed-forward block.
-    `labels` > 0 means a classification head, 0 a language-model head (`tied` to the embeddings or not).
+    `labels` > 0 means a classification head, 0 a language-model head (`tied` to the embeddings or not). `positions` are
+    the rows of the table of positions; those of a T5 stand for distances and set no limit to an input. An
+    encoder-decoder has `layers` in its encoder and `decoder_layers` in its decoder, as many unless told otherwise; a
+    `gated` T5 multiplies its feed-forward block by a gate (T5 1.1, Flan-T5).
     Errors: SpecError for dimensions that no such model can have.
-    Source: the configuration classes of transformers 5 (BertConfig, RobertaConfig, GPT2Config, LlamaConfig, ViTConfig).
+    Source: the configuration classes of transformers 5 (BertConfig, RobertaConfig, GPT2Config, LlamaConfig, ViTConfig,
+    T5Config, BartConfig).
     """
 
     architecture: str
@@ -41,6 +46,8 @@ class StudentSpec:
     image_size: int = 0
     patch_size: int = 0
     channels: int = 0
+    decoder_layers: int = 0
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -54,20 +61,28 @@ class StudentSpec:
             object.__setattr__(self, "head_dim", self.hidden // self.heads)
         if self.kv_heads == 0:
             object.__setattr__(self, "kv_heads", self.heads)
+        if self.decoder_layers == 0 and self.family == "encoder-decoder":
+            object.__setattr__(self, "decoder_layers", self.layers)
         self._check_heads()
+        self._check_decoder()
         self._check_inputs()
 
     def _check_heads(self) -> None:
-        if self.architecture != "llama":
-            if self.heads * self.head_dim != self.hidden:
-                product = f"{self.heads} x {self.head_dim}"
-                raise SpecError(f"{self.architecture} needs heads x head_dim = {self.hidden}, found {product}")
-            if self.kv_heads != self.heads:
-                raise SpecError(f"{self.architecture} has as many key as query heads, found {self.kv_heads}")
+        if self.architecture not in ("llama", "t5") and self.heads * self.head_dim != self.hidden:
+            product = f"{self.heads} x {self.head_dim}"
+            raise SpecError(f"{self.architecture} needs heads x head_dim = {self.hidden}, found {product}")
+        if self.architecture != "llama" and self.kv_heads != self.heads:
+            raise SpecError(f"{self.architecture} has as many key as query heads, found {self.kv_heads}")
         if self.heads % self.kv_heads:
             raise SpecError(f"{self.heads} heads cannot share {self.kv_heads} key heads evenly")
         if self.architecture == "llama" and self.head_dim % 2:
             raise SpecError(f"llama needs an even head_dim for rotary positions, found {self.head_dim}")
+
+    def _check_decoder(self) -> None:
+        if self.decoder_layers < 0 or (self.decoder_layers and self.family != "encoder-decoder"):
+            raise SpecError(f"a {self.architecture} has {self.decoder_layers} decoder_layers, expected none")
+        if self.gated and self.architecture != "t5":
+            raise SpecError(f"a {self.architecture} is gated or not by its architecture; only a t5 is told")
 
     def _check_inputs(self) -> None:
         if self.family == "vit":
@@ -80,15 +95,21 @@ class StudentSpec:
 
     @property
     def family(self) -> str:
-        """'encoder', 'decoder' or 'vit'."""
+        """'encoder', 'decoder', 'encoder-decoder' or 'vit'."""
         if self.architecture in ENCODERS:
             return "encoder"
+        if self.architecture in ENCODER_DECODERS:
+            return "encoder-decoder"
         return "decoder" if self.architecture in DECODERS else "vit"
 
     @property
     def name(self) -> str:
-        """'L3-H64-A4-F128', with '-G2' for fewer key heads and '-D32' for a head_dim of its own."""
-        parts = [f"L{self.layers}", f"H{self.hidden}", f"A{self.heads}"]
+        """'L3-H64-A4-F128', with '-G2' for fewer key heads and '-D32' for a head_dim of its own.
+
+        'L6.2' are the layers of an encoder and of its decoder.
+        """
+        layers = f"L{self.layers}.{self.decoder_layers}" if self.decoder_layers else f"L{self.layers}"
+        parts = [layers, f"H{self.hidden}", f"A{self.heads}"]
         if self.kv_heads != self.heads:
             parts.append(f"G{self.kv_heads}")
         if self.heads * self.head_dim != self.hidden:
@@ -112,7 +133,7 @@ class StudentSpec:
         if unknown:
             raise SpecError(f"unknown key {unknown[0]!r} in a student, expected {', '.join(sorted(known))}")
         for key, value in table.items():
-            wanted: type = {"architecture": str, "tied": bool}.get(key, int)
+            wanted: type = {"architecture": str, "tied": bool, "gated": bool}.get(key, int)
             if type(value) is not wanted:
                 raise SpecError(f"{key} is {value!r} in a student, expected {wanted.__name__}")
         try:

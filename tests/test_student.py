@@ -11,6 +11,15 @@ BERT: dict[str, Any] = {"architecture": "bert", "layers": 3, "hidden": 64, "head
 LLAMA: dict[str, Any] = {**BERT, "architecture": "llama", "labels": 0}
 VIT: dict[str, Any] = {"architecture": "vit", "layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "image_size": 8, "patch_size": 2, "channels": 1, "labels": 10}  # fmt: skip
 
+T5: dict[str, Any] = {**BERT, "architecture": "t5", "labels": 0}
+
+
+def test_a_decoder_has_as_many_layers_as_its_encoder_unless_told_otherwise() -> None:
+    assert StudentSpec(**T5).name == "L3.3-H64-A4-F128"
+    few = StudentSpec(**{**T5, "decoder_layers": 1, "head_dim": 8, "gated": True})
+    assert (few.name, few.family, few.tokens) == ("L3.1-H64-A4-D8-F128", "encoder-decoder", 0)
+    assert StudentSpec.from_dict(few.to_dict()) == few
+
 
 def test_derived_values_follow_from_the_given_ones() -> None:
     spec = StudentSpec(**BERT)
@@ -38,6 +47,10 @@ def test_a_spec_round_trips_through_plain_values() -> None:
         (BERT, {"vocabulary": 0}, "needs a vocabulary"),
         (VIT, {"patch_size": 3}, "cannot be cut into patches"),
         (VIT, {"labels": 0}, "needs channels and labels"),
+        (BERT, {"decoder_layers": 2}, "has 2 decoder_layers, expected none"),
+        (T5, {"decoder_layers": -1}, "has -1 decoder_layers"),
+        (T5, {"kv_heads": 2}, "as many key as query heads"),
+        (BERT, {"gated": True}, "only a t5 is told"),
     ],
 )
 def test_impossible_dimensions_are_refused(base: dict[str, Any], change: dict[str, Any], message: str) -> None:

@@ -86,7 +86,7 @@ def weight_bytes(spec: Spec, precision: str) -> int:
     it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and zero point; embeddings,
     convolutions, norms and biases stay fp32. A head tied to the embeddings is a second copy of the table, because a
     matrix product reads it transposed and a lookup does not. A batch norm is folded into the convolution before it: a
-    bias is what is left of it.
+    bias is what is left of it. An encoder-decoder is two files, encoder and decoder, and the table is in both.
     Errors: SpecError.
     """
     return weight_sum(operators(spec, batch=1, sequence=spec.tokens or 1), precision)
@@ -120,21 +120,29 @@ def peak_activation_bytes(spec: Spec, *, batch: int, sequence: int, precision: s
     return peak
 
 
-def count(spec: Spec, *, batch: int, sequence: int, precision: str, past: int = 0) -> Counts:
-    """Everything counted for `spec` at once; a decoder may have `past` tokens in its cache. Errors: SpecError."""
-    return count_each(spec, (precision,), batch=batch, sequence=sequence, past=past)[precision]
+def count(spec: Spec, *, batch: int, sequence: int, precision: str, past: int = 0, target: int = 1) -> Counts:
+    """Everything counted for `spec` at once; a decoder may have `past` tokens in its cache. Errors: SpecError.
+
+    Shapes: `sequence` tokens per input; an encoder-decoder encodes them and decodes `target` (see operators.py).
+    """
+    return count_each(spec, (precision,), batch=batch, sequence=sequence, past=past, target=target)[precision]
 
 
-def count_each(spec: Spec, precisions: Sequence[str], *, batch: int, sequence: int, past: int = 0) -> dict[str, Counts]:
+def count_each(
+    spec: Spec, precisions: Sequence[str], *, batch: int, sequence: int, past: int = 0, target: int = 1
+) -> dict[str, Counts]:
     """What `count` gives for each of `precisions`, from one list of operators. Errors: SpecError."""
-    trace = operators(spec, batch=batch, sequence=sequence, past=past)
-    breakdown, weights = Macs(**mac_sums(trace)), parameter_sum(trace)
+    trace = operators(spec, batch=batch, sequence=sequence, past=past, target=target)
+    # A step of an encoder-decoder leaves its encoder out; the model still has it.
+    is_step = past and spec.family == "encoder-decoder"
+    whole = operators(spec, batch=batch, sequence=sequence) if is_step else trace
+    breakdown, weights = Macs(**mac_sums(trace)), parameter_sum(whole)
     return {
         precision: Counts(
             parameters=weights,
             macs=breakdown.total,
             breakdown=breakdown,
-            weight_bytes=weight_sum(trace, precision),
+            weight_bytes=weight_sum(whole, precision),
             activation_bytes=activation_sum(trace, precision),
             peak_activation_bytes=peak_sum(trace, precision),
             batch=batch,
@@ -145,11 +153,15 @@ def count_each(spec: Spec, precisions: Sequence[str], *, batch: int, sequence: i
     }
 
 
-def cache_bytes(spec: Spec, *, batch: int, tokens: int) -> int:
-    """Bytes of the keys and values that a decoder keeps of `tokens` tokens, fp32; other families keep none."""
-    if not isinstance(spec, StudentSpec) or spec.family != "decoder":
+def cache_bytes(spec: Spec, *, batch: int, tokens: int, source: int = 0) -> int:
+    """Bytes of the keys and values that a decoder keeps of `tokens` tokens, fp32; other families keep none.
+
+    The decoder of an encoder-decoder also keeps those of the `source` tokens that were encoded.
+    """
+    if not isinstance(spec, StudentSpec) or spec.family not in ("decoder", "encoder-decoder"):
         return 0
-    return FLOAT_BYTES * 2 * spec.layers * batch * tokens * spec.kv_heads * spec.head_dim
+    layers, kept = (spec.layers, tokens) if spec.family == "decoder" else (spec.decoder_layers, tokens + source)
+    return FLOAT_BYTES * 2 * layers * batch * kept * spec.kv_heads * spec.head_dim
 
 
 def parameter_sum(trace: Iterable[Operator]) -> int:
@@ -178,7 +190,8 @@ def activation_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes that `trace` writes, as activation_bytes counts them. Errors: SpecError for an unknown precision."""
     total = FLOAT_BYTES * sum(op.times * op.elements for op in trace if op.counted)
     if _checked_precision(precision) == "int8":
-        copies = {op.reads[0]: op.times * op.input_elements for op in trace if op.kind == "linear"}
+        linear = (op for op in trace if op.kind == "linear")
+        copies = {op.reads[0]: (1 if op.same_input else op.times) * op.input_elements for op in linear}
         total = total + QUANTISED_BYTES * sum(copies.values())
     return total
 

@@ -16,8 +16,9 @@ _SAME = (
     "image_size",
     "patch_size",
     "channels",
+    "gated",
 )
-_AT_MOST = ("layers", "hidden", "heads", "kv_heads", "ffn")
+_AT_MOST = ("layers", "decoder_layers", "hidden", "heads", "kv_heads", "ffn")
 
 
 def check_within(student: StudentSpec, teacher: StudentSpec) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekd.cost import operators_convolutional, operators_mixer
+from edgekd.cost import operators_convolutional, operators_encoder_decoder, operators_mixer
 from edgekd.cost.trace import Group, Operator, active, in_place, linear, patches
 from edgekd.errors import SpecError
 from edgekd.networks.convolutional import ConvSpec
@@ -22,22 +22,31 @@ from edgekd.networks.spec import Spec
 from edgekd.student import StudentSpec
 
 
-def operators(spec: Spec, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
+def operators(spec: Spec, *, batch: int, sequence: int, past: int = 0, target: int = 1) -> list[Operator]:
     """The operators of one forward pass in order; of more than two equal layers the second stands for the rest.
 
-    A decoder with `past` > 0 has keys and values of that many tokens in its cache and runs `sequence` more.
+    A decoder with `past` > 0 has keys and values of that many tokens in its cache and runs `sequence` more. An
+    encoder-decoder encodes `sequence` tokens and runs its decoder on the first `target` ones, or with `past` > 0 the
+    decoder alone on `target` more, with the keys and values of all `sequence` encoded and `past` decoded ones cached.
     Errors: SpecError for a spec that transformers cannot build, or an input that the model cannot take.
     """
-    _check(spec, batch, sequence, past)
+    _check(spec, batch, sequence, past, target)
     if isinstance(spec, ConvSpec):
         return operators_convolutional.operators(spec, batch=batch)
     if isinstance(spec, MixerSpec):
         return operators_mixer.operators(spec, batch=batch)
+    if spec.family == "encoder-decoder":
+        return operators_encoder_decoder.operators(spec, batch=batch, sequence=sequence, target=target, past=past)
     return trace_of(spec, min(spec.layers, 2), batch=batch, sequence=sequence, past=past)
 
 
 def trace_of(spec: StudentSpec, blocks: int, *, batch: int, sequence: int, past: int = 0) -> list[Operator]:
-    """The operators of `spec`, unchecked, with one or two `blocks` that stand for all its layers."""
+    """The operators of `spec`, unchecked, with one or two `blocks` that stand for all its layers.
+
+    Errors: SpecError for an encoder-decoder, which has layers of two kinds.
+    """
+    if spec.family == "encoder-decoder":
+        raise SpecError(f"students of a {spec.architecture} are counted one by one, expected an encoder or a decoder")
     shape = _Shape(spec, batch, spec.tokens or sequence, past)
     trace = _embeddings(shape)
     source = trace[-1].name
@@ -213,11 +222,14 @@ def _head(shape: _Shape, source: str) -> list[Operator]:
     return [last, linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
 
 
-def _check(spec: Spec, batch: int, sequence: int, past: int) -> None:
+def _check(spec: Spec, batch: int, sequence: int, past: int, target: int) -> None:
     if isinstance(spec, StudentSpec):
         check_buildable(spec)
-    if past < 0 or (past and spec.family != "decoder"):
+    caches = spec.family in ("decoder", "encoder-decoder")
+    if past < 0 or (past and not caches):
         raise SpecError(f"past is {past}, expected 0: only a decoder keeps a cache, and never of less than no token")
+    if target != 1 and spec.family != "encoder-decoder":
+        raise SpecError(f"target is {target}, expected 1: only an encoder-decoder reads one text and writes another")
     if batch < 1:
         raise SpecError(f"the batch is {batch}, expected at least 1")
     if not isinstance(spec, StudentSpec) or spec.family == "vit":
@@ -225,11 +237,23 @@ def _check(spec: Spec, batch: int, sequence: int, past: int) -> None:
             this = "this ViT" if spec.family == "vit" else f"this {spec.architecture}"
             raise SpecError(f"the sequence is {sequence}, expected {spec.tokens} or 0: {this} sees no other")
         return
+    if spec.family == "encoder-decoder":
+        _check_length(spec, "sequence", sequence, 0)
+        _check_length(spec, "target", target, past)
+    else:
+        _check_length(spec, "sequence", sequence, past)
+
+
+def _check_length(spec: StudentSpec, name: str, tokens: int, past: int) -> None:
+    if spec.architecture == "t5":
+        if tokens < 1:
+            raise SpecError(f"the {name} is {tokens}, expected at least 1")
+        return
     # RoBERTa never uses the positions up to its padding token, which is token 1.
     longest = spec.positions - 2 if spec.architecture == "roberta" else spec.positions
-    if not 1 <= sequence <= longest - past:
+    if not 1 <= tokens <= longest - past:
         after = f" with {past} in its cache" if past else ""
-        raise SpecError(f"the sequence is {sequence}{after}, expected 1 to {longest - past}, the positions it has")
+        raise SpecError(f"the {name} is {tokens}{after}, expected 1 to {longest - past}, the positions it has")
 
 
 def check_buildable(spec: StudentSpec) -> None:
@@ -240,3 +264,8 @@ def check_buildable(spec: StudentSpec) -> None:
         raise SpecError(f"a {spec.architecture} has token types, found {spec.token_types}; give at least 1")
     if spec.architecture == "llama" and spec.hidden % spec.heads:
         raise SpecError(f"llama needs hidden as a multiple of heads, found {spec.hidden} for {spec.heads} heads")
+    if spec.family == "encoder-decoder":
+        if spec.labels:
+            raise SpecError(f"a {spec.architecture} is counted as a language model, found {spec.labels} labels")
+        if not spec.tied:
+            raise SpecError(f"transformers 5 ties the head of every {spec.architecture}, found one that is not tied")

@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning], str], ...] = (
     (r"Converting a tensor to a Python boolean", Warning, r"transformers\.masking_utils"),
     (r"Converting a tensor to a Python boolean", Warning, r"transformers\.models\.vit\.modeling_vit"),
     (r"Converting a tensor to a Python boolean", Warning, r"torch\.nn\.functional"),
+    # Whether a cache is empty: the branches give the same number.
+    (r"Converting a tensor to a Python boolean", Warning, r"transformers\.cache_utils"),
     # MobileNetV2 pads by the side of the image, which is fixed; the exporter leaves a slice of constants unfolded.
     (r"Converting a tensor to a Python integer", Warning, r"transformers\.models\.mobilenet_v2"),
     (r"Constant folding - Only steps=1 can be constant folded", UserWarning, r"torch\.onnx\."),
@@ -62,15 +64,12 @@ def export_onnx(
     labels), or (batch, sequence, vocabulary) of a language model, without a cache. batch and sequence are free.
     Errors: ExportError when the model cannot be exported; InputError or StorageError when `path` cannot be written.
     """
-    _require_exportable(model, path, kind)
+    if kind not in ("text", "image"):
+        raise ExportError(f"{path}: found the kind {kind!r}, expected text or image")
+    require_exportable(model, path)
     names = tuple(inputs) if inputs is not None else input_names(model, kind)
-    with evaluating(model, attention="eager"):
-        try:
-            proto = _traced(model, names, kind, opset)
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = printable(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), 300)
-            raise ExportError(f"{path}: {type(model).__name__} cannot be exported to ONNX ({reason})") from error
-    _restore_parameters(proto, model)
+    with evaluating(model, attention="eager"), exporting(model, path):
+        proto = _traced(model, names, kind, opset)
     write_bytes(path, checked_bytes(proto, path))
     return description(proto)
 
@@ -120,11 +119,10 @@ def strip(proto: Any) -> None:
             graphs += [inner for item in node.attribute for inner in (item.g, *item.graphs) if inner.ByteSize()]
 
 
-def _require_exportable(model: torch.nn.Module, path: Path, kind: str) -> None:
+def require_exportable(model: torch.nn.Module, path: Path) -> None:
+    """Refuse a `model` that is none of transformers, not fp32, or too large for one file. Errors: ExportError."""
     if getattr(model, "config", None) is None:
         raise ExportError(f"{path}: {type(model).__name__} has no config, expected a model of transformers")
-    if kind not in ("text", "image"):
-        raise ExportError(f"{path}: found the kind {kind!r}, expected text or image")
     weights = [weight for _, weight in model.named_parameters(remove_duplicate=False)]
     other = next((w.dtype for w in weights if w.is_floating_point() and w.dtype != torch.float32), None)
     if other is not None:
@@ -179,23 +177,49 @@ def _traced(model: torch.nn.Module, names: Sequence[str], kind: str, opset: int)
     free: dict[int, str] = {0: "batch"} if kind == "image" else {0: "batch", 1: "sequence"}
     axes = dict.fromkeys(names, free)
     axes["logits"] = {0: "batch", 1: "sequence"} if len(shape) == 3 else {0: "batch"}
+    return traced(wrapped, examples, names, ("logits",), axes, opset)
+
+
+def traced(
+    wrapped: torch.nn.Module,
+    examples: Sequence[torch.Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+    opset: int,
+) -> Any:
+    """The ONNX graph of `wrapped`, whose attribute `model` is a model of transformers, with the given free `axes`.
+
+    Errors: whatever the exporter raises; see exporting.
+    """
     stream: Any = io.BytesIO()
     with warnings.catch_warnings():
         for message, category, module in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=category, module=module)
         torch.onnx.export(
             wrapped,
-            examples,
+            tuple(examples),
             stream,
-            input_names=list(names),
-            output_names=["logits"],
-            dynamic_axes=axes,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=dict(axes),
             opset_version=opset,
             dynamo=False,
         )
     proto = library("onnx").ModelProto()
     proto.ParseFromString(stream.getvalue())
+    _restore_parameters(proto, wrapped.get_submodule(_ROOT))
     return proto
+
+
+@contextlib.contextmanager
+def exporting(model: torch.nn.Module, path: Path) -> Iterator[None]:
+    """What the exporter raises about `model` made an ExportError that names `path`."""
+    try:
+        yield
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = printable(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), 300)
+        raise ExportError(f"{path}: {type(model).__name__} cannot be exported to ONNX ({reason})") from error
 
 
 def _text_examples(model: torch.nn.Module, names: Sequence[str]) -> tuple[torch.Tensor, ...]:

@@ -8,6 +8,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
@@ -51,5 +52,5 @@ def _built(spec: Spec, teacher_config: PreTrainedConfig | None) -> Any:
 
 def _auto_class(spec: StudentSpec) -> Any:
     if spec.labels == 0:
-        return AutoModelForCausalLM
+        return AutoModelForSeq2SeqLM if spec.family == "encoder-decoder" else AutoModelForCausalLM
     return AutoModelForImageClassification if spec.family == "vit" else AutoModelForSequenceClassification

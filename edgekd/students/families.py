@@ -7,11 +7,13 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
+    BartConfig,
     BertConfig,
     GPT2Config,
     LlamaConfig,
     PreTrainedConfig,
     RobertaConfig,
+    T5Config,
     ViTConfig,
 )
 
@@ -25,6 +27,8 @@ CONFIGS: dict[str, type[PreTrainedConfig]] = {
     "gpt2": GPT2Config,
     "llama": LlamaConfig,
     "vit": ViTConfig,
+    "t5": T5Config,
+    "bart": BartConfig,
 }
 
 # Options under which a model is another one than we count and copy, with the value they must have (None: be absent).
@@ -44,6 +48,8 @@ _REQUIRED: dict[str, dict[str, Any]] = {
     "gpt2": {"scale_attn_by_inverse_layer_idx": False},
     "llama": {"attention_bias": False, "mlp_bias": False},
     "vit": {"qkv_bias": True},
+    "t5": {"is_encoder_decoder": True},
+    "bart": {"is_encoder_decoder": True, "tie_word_embeddings": True},
 }
 
 
@@ -88,6 +94,8 @@ def _teacher_options(spec: StudentSpec, teacher_config: PreTrainedConfig) -> dic
         found = teacher_config.model_type
         raise SpecError(f"a student of type {spec.architecture} cannot take its options from a teacher of type {found}")
     _check_options(teacher_config, spec.architecture)
+    if getattr(teacher_config, "is_gated_act", spec.gated) != spec.gated:
+        raise SpecError(f"the student has gated = {spec.gated}, expected what its teacher has: {not spec.gated}")
     kept: dict[str, Any] = teacher_config.to_dict()
     for name in ("architectures", "dtype", "_name_or_path", "transformers_version", "model_type"):
         kept.pop(name, None)
@@ -102,6 +110,10 @@ def _default_options(spec: StudentSpec) -> dict[str, Any]:
     if spec.family == "decoder":
         # The defaults of transformers name tokens that a small vocabulary does not have; a classifier pads with 0.
         kept |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0 if spec.labels else None}
+    if spec.family == "encoder-decoder":
+        kept |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0, "decoder_start_token_id": 0}
+        kept |= {"feed_forward_proj": "gated-gelu" if spec.gated else "relu"} if spec.architecture == "t5" else {}
+        kept |= {"forced_eos_token_id": None} if spec.architecture == "bart" else {}
     return kept
 
 
@@ -221,6 +233,63 @@ def _vit_fields(spec: StudentSpec) -> dict[str, int]:
     }
 
 
+def _t5_sizes(config: PreTrainedConfig) -> dict[str, Any]:
+    return {
+        "layers": config.num_layers,
+        "decoder_layers": config.num_decoder_layers,
+        "hidden": config.d_model,
+        "heads": config.num_heads,
+        "head_dim": config.d_kv,
+        "ffn": config.d_ff,
+        "gated": config.is_gated_act,
+        "vocabulary": config.vocab_size,
+        "positions": config.relative_attention_num_buckets,
+    }
+
+
+def _t5_fields(spec: StudentSpec) -> dict[str, int]:
+    return {
+        "num_layers": spec.layers,
+        "num_decoder_layers": spec.decoder_layers,
+        "d_model": spec.hidden,
+        "num_heads": spec.heads,
+        "d_kv": spec.head_dim,
+        "d_ff": spec.ffn,
+        "vocab_size": spec.vocabulary,
+        "relative_attention_num_buckets": spec.positions,
+    }
+
+
+def _bart_sizes(config: PreTrainedConfig) -> dict[str, int]:
+    for inside, name in (("ffn_dim", "feed-forward width"), ("attention_heads", "number of heads")):
+        of_both = {getattr(config, f"{stack}_{inside}") for stack in ("encoder", "decoder")}
+        if len(of_both) > 1:
+            raise SpecError(f"the bart has a {name} of {sorted(of_both)} in encoder and decoder, expected one for both")
+    return {
+        "layers": config.encoder_layers,
+        "decoder_layers": config.decoder_layers,
+        "hidden": config.d_model,
+        "heads": config.encoder_attention_heads,
+        "ffn": config.encoder_ffn_dim,
+        "vocabulary": config.vocab_size,
+        "positions": config.max_position_embeddings,
+    }
+
+
+def _bart_fields(spec: StudentSpec) -> dict[str, int]:
+    return {
+        "encoder_layers": spec.layers,
+        "decoder_layers": spec.decoder_layers,
+        "d_model": spec.hidden,
+        "encoder_attention_heads": spec.heads,
+        "decoder_attention_heads": spec.heads,
+        "encoder_ffn_dim": spec.ffn,
+        "decoder_ffn_dim": spec.ffn,
+        "vocab_size": spec.vocabulary,
+        "max_position_embeddings": spec.positions,
+    }
+
+
 def _side(name: str, value: Any) -> int:
     sides = [value, value] if isinstance(value, int) else list(value)
     if len(sides) != 2 or sides[0] != sides[1]:
@@ -228,12 +297,14 @@ def _side(name: str, value: Any) -> int:
     return int(sides[0])
 
 
-_READ: dict[str, Callable[[PreTrainedConfig], dict[str, int]]] = {
+_READ: dict[str, Callable[[PreTrainedConfig], dict[str, Any]]] = {
     "bert": _bert_sizes,
     "roberta": _bert_sizes,
     "gpt2": _gpt2_sizes,
     "llama": _llama_sizes,
     "vit": _vit_sizes,
+    "t5": _t5_sizes,
+    "bart": _bart_sizes,
 }
 _WRITE: dict[str, Callable[[StudentSpec], dict[str, int]]] = {
     "bert": _bert_fields,
@@ -241,4 +312,6 @@ _WRITE: dict[str, Callable[[StudentSpec], dict[str, int]]] = {
     "gpt2": _gpt2_fields,
     "llama": _llama_fields,
     "vit": _vit_fields,
+    "t5": _t5_fields,
+    "bart": _bart_fields,
 }

@@ -54,3 +54,21 @@ def exported_image_model(model: Any, folder: Path) -> dict[str, int]:
 
 def stored_bytes(path: Path) -> int:
     return sum(numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
+
+
+def attention_elements(model: Any, output_projections: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """Elements of scores and of context of each attention; both lists are filled by the next forward pass."""
+    scores: list[int] = []
+    context: list[int] = []
+
+    def mixes(_module: Any, arguments: Any) -> None:
+        context.append(arguments[0].numel())
+
+    def attends(_module: Any, _inputs: Any, output: Any) -> None:
+        scores.append(output[-1].numel())
+
+    for name, module in model.named_modules():
+        if name.endswith(output_projections):
+            module.register_forward_pre_hook(mixes)
+            model.get_submodule(name.rpartition(".")[0]).register_forward_hook(attends)
+    return scores, context

@@ -20,6 +20,8 @@ CLASSES = {
     ("gpt2", False): "GPT2LMHeadModel",
     ("llama", True): "LlamaForSequenceClassification",
     ("llama", False): "LlamaForCausalLM",
+    ("t5", False): "T5ForConditionalGeneration",
+    ("bart", False): "BartForConditionalGeneration",
 }
 
 
@@ -34,7 +36,7 @@ def drawn_spec(architecture: str, *, classifier: bool, seed: int) -> StudentSpec
         kv_heads=draw.choice([1, 2]) if architecture == "llama" else heads,
         ffn=draw.randint(8, 40),
         labels=draw.randint(1, 5) if classifier else 0,
-        tied=classifier or draw.random() < 0.5,
+        tied=classifier or architecture in ("t5", "bart") or draw.random() < 0.5,
         vocabulary=0 if architecture == "vit" else draw.randint(20, 60),
         positions=0 if architecture == "vit" else 24,
         token_types=2 if architecture in ("bert", "roberta") else 0,

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 from transformers import (
+    BartConfig,
     BertConfig,
     DistilBertConfig,
     GPT2Config,
     LlamaConfig,
     PreTrainedConfig,
     RobertaConfig,
+    T5Config,
     ViTConfig,
 )
 
@@ -28,7 +30,39 @@ SPECS = [
     StudentSpec(
         architecture="vit", layers=1, hidden=16, heads=4, ffn=20, labels=3, image_size=8, patch_size=4, channels=1
     ),
+    StudentSpec(architecture="t5", decoder_layers=3, head_dim=6, **TEXT),
+    StudentSpec(architecture="t5", gated=True, **TEXT),
+    StudentSpec(architecture="bart", decoder_layers=1, **TEXT),
 ]
+
+
+def test_the_defaults_of_an_encoder_decoder_are_those_of_its_paper() -> None:
+    small = spec_from_config(T5Config(), classifier=False)
+    assert (small.name, small.gated, small.tied) == ("L6.6-H512-A8-F2048", False, True)
+    assert spec_from_config(T5Config(feed_forward_proj="gated-gelu"), classifier=False).gated
+    assert spec_from_config(BartConfig(), classifier=False).name == "L12.12-H1024-A16-F4096"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (T5Config(), "a t5 is counted as a language model, found 2 labels"),
+        (BartConfig(decoder_ffn_dim=64), "feed-forward width of"),
+        (BartConfig(decoder_attention_heads=8), "number of heads of"),
+        (BartConfig(tie_word_embeddings=False), "tie_word_embeddings = False"),
+    ],
+)
+def test_an_encoder_decoder_that_is_counted_otherwise_is_refused(config: PreTrainedConfig, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        spec_from_config(config, classifier="labels" in message)
+
+
+def test_a_student_without_a_gate_cannot_take_its_options_from_a_teacher_with_one() -> None:
+    gated = T5Config(feed_forward_proj="gated-gelu", vocab_size=40)
+    with pytest.raises(SpecError, match="gated = False, expected what its teacher has: True"):
+        config_from_spec(StudentSpec(architecture="t5", **TEXT), gated)
+    kept = config_from_spec(StudentSpec(architecture="t5", gated=True, **TEXT), gated)
+    assert (kept.feed_forward_proj, kept.dense_act_fn, kept.num_layers) == ("gated-gelu", "gelu_new", 2)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.architecture}-{spec.labels}")
