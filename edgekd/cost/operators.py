@@ -3,7 +3,7 @@
 It is the pass that transformers runs: BertForSequenceClassification, RobertaForSequenceClassification, GPT2 and Llama
 with a language-model head or a classification head, ViTForImageClassification. A decoder runs the prefill of a whole
 sequence, logits of every position included, or with `past` some tokens more after those that are in its cache.
-Networks that are no transformers have modules of their own beside this one.
+Encoder-decoders, and networks that are no transformers, have modules of their own beside this one.
 
 Sizes are whole numbers, or NumPy arrays of them that stand for many students at once (see columns.py): nothing here
 may branch on a dimension that differs between the students of one teacher.

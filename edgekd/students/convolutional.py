@@ -78,8 +78,9 @@ def conv_config_from_spec(spec: ConvSpec, teacher_config: PreTrainedConfig | Non
 def scale_convolutions(model: nn.Module) -> None:
     """Draw the kernels of `model` so that signals keep their size from layer to layer before any training.
 
-    With the small weights that transformers draws, an untrained network without batch statistics answers with numbers
-    too small for fp32 to hold in full; processors take many times as long for those, and a measurement would show it.
+    With the small weights that transformers draws, the signals of an untrained network die out until batch statistics
+    are learnt: an EfficientNet-B0 answers with zeros, and a tenth of what its convolutions write is subnormal, which
+    some processors are slow at. Neither should be in a measurement, nor in a comparison with the exported file.
     Source: He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852.
     """
     for module in model.modules():

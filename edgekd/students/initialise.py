@@ -63,9 +63,12 @@ def initialise(student: PreTrainedModel, teacher: PreTrainedModel) -> Initialisa
     """Overwrite the weights of `student` by those it takes from `teacher`, and say which.
 
     A student of the teacher's size becomes its exact copy.
-    Errors: SpecError when the student is outside the teacher's limits or computes with other options.
+    Errors: SpecError when the student is outside the teacher's limits or computes with other options, or when the
+    teacher is an encoder-decoder.
     """
     student_spec, teacher_spec = _spec(student), _spec(teacher)
+    if teacher_spec.family == "encoder-decoder":
+        raise SpecError(f"a student cannot be cut out of a {teacher_spec.architecture} yet; build it untrained instead")
     check_within(student_spec, teacher_spec)
     _check_options(student.config, teacher.config)
     chosen = _chosen(student_spec, teacher_spec)

@@ -44,3 +44,24 @@ def test_the_teacher_itself_and_smaller_students_are_within_its_limits() -> None
 def test_a_student_beyond_a_limit_of_the_teacher_is_told_which(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_within(StudentSpec(**(LLAMA.to_dict() | changes)), LLAMA)
+
+
+def test_an_encoder_decoder_has_a_limit_for_each_of_its_depths_and_keeps_its_gate() -> None:
+    teacher = StudentSpec(
+        architecture="t5",
+        layers=4,
+        decoder_layers=2,
+        hidden=16,
+        heads=4,
+        ffn=24,
+        vocabulary=50,
+        positions=8,
+        gated=True,
+    )
+    check_within(StudentSpec(**(teacher.to_dict() | {"layers": 1, "decoder_layers": 1})), teacher)
+    for changes, message in (
+        ({"decoder_layers": 3}, "has decoder_layers 3, expected at most"),
+        ({"gated": False}, "has gated False"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            check_within(StudentSpec(**(teacher.to_dict() | changes)), teacher)

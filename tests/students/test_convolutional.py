@@ -90,7 +90,7 @@ def test_a_student_has_the_options_and_the_label_names_of_its_teacher() -> None:
 
 @pytest.mark.parametrize("spec", [MOBILE, EFFICIENT, OWN["mobilenet with a squeeze"]], ids=lambda spec: spec.name)
 def test_the_signals_of_an_untrained_network_neither_vanish_nor_explode(spec: ConvSpec) -> None:
-    # Below 1e-38 numbers are subnormal, and slow on many processors: no latency could be believed.
+    # Below 1e-38 numbers are subnormal.
     model, outputs = build(spec, seed=0), list[torch.Tensor]()
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):

@@ -324,3 +324,10 @@ def test_a_student_with_another_activation_is_refused() -> None:
 def test_a_language_model_is_no_student_of_a_classifier() -> None:
     with pytest.raises(SpecError, match="labels 0"):
         initialise(build(TEACHERS["gpt2-lm-tied"], seed=0), build(TEACHERS["gpt2"], seed=0))
+
+
+def test_an_encoder_decoder_is_not_cut_by_rules_that_are_not_its_own() -> None:
+    spec = StudentSpec(architecture="t5", layers=2, hidden=8, heads=2, ffn=8, vocabulary=20, positions=4)
+    teacher = build(spec, seed=0)
+    with pytest.raises(SpecError, match="cannot be cut out of a t5 yet"):
+        initialise(build(spec, seed=1), teacher)
