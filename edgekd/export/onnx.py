@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning], str], ...] = (
     (r"The feature will be removed. Please remove usage of this function", DeprecationWarning, r"torch\.onnx\."),
     (r"Exporting aten::index operator of advanced indexing", UserWarning, r"torch\.onnx\."),
     (r"Converting a tensor to a Python boolean", Warning, r"transformers\.masking_utils"),
+    (r"Converting a tensor to a Python boolean", Warning, r"transformers\.cache_utils"),
     (r"Converting a tensor to a Python boolean", Warning, r"transformers\.models\.vit\.modeling_vit"),
     (r"Converting a tensor to a Python boolean", Warning, r"torch\.nn\.functional"),
     # Whether a cache is empty: the branches give the same number.
@@ -68,8 +69,17 @@ def export_onnx(
         raise ExportError(f"{path}: found the kind {kind!r}, expected text or image")
     require_exportable(model, path)
     names = tuple(inputs) if inputs is not None else input_names(model, kind)
+    return write_traced(model, path, lambda: _traced(model, names, kind, opset))
+
+
+def write_traced(model: torch.nn.Module, path: Path, trace: Callable[[], Any]) -> ModelDescription:
+    """Write what `trace`, a use of traced on `model`, gives to `path`; what the file takes and gives.
+
+    Meanwhile `model` is in evaluation mode with eager attention.
+    Errors: as export_onnx.
+    """
     with evaluating(model, attention="eager"), exporting(model, path):
-        proto = _traced(model, names, kind, opset)
+        proto = trace()
     write_bytes(path, checked_bytes(proto, path))
     return description(proto)
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from edgekd.cost.count import weight_bytes
 from edgekd.errors import ExportError
 from edgekd.export.check import MAX_MODEL_BYTES, ModelDescription, description, parsed_model
+from edgekd.export.decoder import export_decode, export_prefill
 from edgekd.export.dimensions import is_grouped, probes
 from edgekd.export.onnx import GRAPH_BYTES, export_onnx
 from edgekd.export.order import sort_as_quantised, unsort
@@ -30,7 +31,9 @@ from edgekd.files import write_bytes
 from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.units import text_from_bytes
 
-Kind = Literal["text", "image"]
+Kind = Literal["text", "image", "prefill", "decode"]
+"""Which graph: of text or an image with `logits` at the end, or one of the two of a causal language model."""
+
 
 _CONSTANTS = (
     "architecture",
@@ -117,7 +120,7 @@ class GraphTemplate:
     def _exported(self, spec: StudentSpec, *, raw: bool) -> Any:
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             plain, quantised = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
-            export_onnx(self.build(spec), plain, kind=self.kind)
+            self._export(self.build(spec), plain)
             if self.precision == "int8":
                 quantize_dynamic(plain, quantised)
             proto = parsed_model(plain if self.precision == "fp32" else quantised)
@@ -126,6 +129,14 @@ class GraphTemplate:
         if raw:
             renumber(proto)
         return proto
+
+    def _export(self, model: Any, path: Path) -> None:
+        if self.kind == "prefill":
+            export_prefill(model, path)
+        elif self.kind == "decode":
+            export_decode(model, path)
+        else:
+            export_onnx(model, path, kind=self.kind)
 
     def _require_student(self, spec: StudentSpec) -> None:
         for name in _CONSTANTS:
