@@ -64,7 +64,7 @@ def filled(value: Number, table: dict[str, int]) -> int:
 
 
 def probes(teacher: StudentSpec, like: StudentSpec) -> tuple[StudentSpec, StudentSpec, StudentSpec]:
-    """Three small students of `teacher`, with the head_dim and the kind of attention of `like`, 3, 5 and 1 layers.
+    """Three small students of `teacher`, with the head_dim and the kind of attention of `like`, of 2, 4 and 1 layers.
 
     No dimension of the first is that of the second, and no two dimensions are equal in both, so that `number` has one
     answer. The third is for a check.
@@ -79,6 +79,6 @@ def probes(teacher: StudentSpec, like: StudentSpec) -> tuple[StudentSpec, Studen
         sizes = [(14, 2, 2, 29), (15, 3, 3, 43), (36, 1, 1, 37)]
     first, second, third = (
         replace(teacher, layers=layers, hidden=hidden, heads=heads, kv_heads=keys, ffn=ffn, head_dim=like.head_dim)
-        for layers, (hidden, heads, keys, ffn) in zip((3, 5, 1), sizes, strict=True)
+        for layers, (hidden, heads, keys, ffn) in zip((2, 4, 1), sizes, strict=True)
     )
     return first, second, third

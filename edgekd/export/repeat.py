@@ -95,15 +95,13 @@ def pattern(seen: Sequence[Seen]) -> Pattern:
 
 
 def _affine(seen: Sequence[Seen], values: Sequence[int]) -> tuple[int, int, int]:
-    first, start = seen[0], values[0]
-    step = growth = 0
-    for one, value in zip(seen, values, strict=True):
-        if one.layers == first.layers and one.block == first.block + 1:
-            step = value - start
-    for one, value in zip(seen, values, strict=True):
-        if one.layers != first.layers and one.block == first.block:
-            growth = (value - start) // (one.layers - first.layers)
-    return start - first.block * step - first.layers * growth, step, growth
+    """Start, step and growth through the first block of each graph and the next one of the last graph."""
+    found = {(one.layers, one.block): value for one, value in zip(seen, values, strict=True)}
+    (layers, block), start = min(found), found[min(found)]
+    last, _ = max(found)
+    step = found.get((last, block + 1), found[last, block]) - found[last, block]
+    growth = (found[last, block] - start) // (last - layers) if last > layers else 0
+    return start - block * step - layers * growth, step, growth
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def test_probes_differ_in_every_dimension_and_no_two_dimensions_agree(
     pairs = [(tables[0][name], tables[1][name]) for name in dimensions(like)]
     assert len(set(pairs)) == len(pairs)
     assert all(one != other for one, other in pairs)
-    assert [spec.layers for spec in (first, second, third)] == [3, 5, 1]
+    assert [spec.layers for spec in (first, second, third)] == [2, 4, 1]
     for spec in (first, second, third):
         assert spec.head_dim == head_dim
         assert spec.labels == 2
