@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -80,8 +81,11 @@ class Skeleton:
     inputs: Forms
     outputs: Forms
 
-    def proto(self, spec: StudentSpec, seed: int) -> Any:
-        """The whole model of `spec`. Errors: ExportError when its graph cannot be put together from what was seen."""
+    def filled(self, spec: StudentSpec, seed: int) -> tuple[Any, list[bytes]]:
+        """The ModelProto of `spec` without the values of its weights, and these values in the order of the weights.
+
+        Errors: ExportError when its graph cannot be put together from what was seen.
+        """
         table, layers = dimensions(spec), spec.layers
         model = type(self.head)()
         model.CopyFrom(self.head)
@@ -95,17 +99,18 @@ class Skeleton:
                     value.type.tensor_type.shape.dim[slot.element].dim_value = table[slot.dimension]
         known = {value.name for value in graph.input}
         draw = np.random.default_rng(seed)
+        contents: list[bytes] = []
         for form, names in self.nodes.expanded(layers):
             _add_node(graph, form, names, table)
             for position, weight in form.weights.items():
                 if names[position] not in known:
                     known.add(names[position])
-                    _add_weight(graph, names[position], weight, table, draw)
+                    contents.append(_add_weight(graph, names[position], weight, table, draw))
             _require_known(graph.node[-1], known)
         lacking = [value.name for value in graph.output if value.name not in known]
         if lacking:
             raise ExportError(f"nothing makes the output {lacking[0]!r} in a graph of {layers} layers")
-        return model
+        return model, contents
 
 
 def _add_node(graph: Any, form: Form, names: list[str], table: dict[str, int]) -> None:
@@ -133,16 +138,17 @@ def _fill(attribute: Any, slot: Slot, table: dict[str, int]) -> None:
         attribute.t.raw_data = array.tobytes()
 
 
-def _add_weight(graph: Any, name: str, weight: Weight, table: dict[str, int], draw: np.random.Generator) -> None:
+def _add_weight(graph: Any, name: str, weight: Weight, table: dict[str, int], draw: np.random.Generator) -> bytes:
+    """Add a weight without values; the values."""
     dims = [filled(size, table) for size in weight.dims]
     tensor = graph.initializer.add()
     tensor.name, tensor.data_type = name, weight.dtype
     tensor.dims.extend(dims)
     if weight.fixed is not None:
-        tensor.raw_data = weight.fixed
-    else:
-        # np.resize repeats what it is given until the shape is full.
-        tensor.raw_data = np.resize(draw.permutation(weight.pool), dims).tobytes()
+        return weight.fixed
+    some = draw.permutation(weight.pool).tobytes()
+    times, rest = divmod(math.prod(dims) * weight.pool.itemsize, len(some))
+    return some * times + some[:rest]
 
 
 def _require_known(node: Any, known: set[str]) -> None:

@@ -27,13 +27,13 @@ from edgekd.export.repeat import renumber
 from edgekd.export.signature import first_difference, graph_signature
 from edgekd.export.skeleton import Skeleton
 from edgekd.export.trace import Export, Pair, learned_skeleton
+from edgekd.export.wire import model_bytes
 from edgekd.files import write_bytes
 from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.units import text_from_bytes
 
 Kind = Literal["text", "image", "prefill", "decode"]
 """Which graph: of text or an image with `logits` at the end, or one of the two of a causal language model."""
-
 
 _CONSTANTS = (
     "architecture",
@@ -84,34 +84,43 @@ class GraphTemplate:
                 f"{path}: the weights take {text_from_bytes(size_bytes)}, an ONNX file holds at most 2 GiB."
                 " Choose a smaller model; weights in separate files are not written"
             )
-        proto = self.proto(spec, seed=seed)
-        write_bytes(path, proto.SerializeToString(deterministic=True))
-        return description(proto)
+        model, values = self._filled(spec, seed)
+        told = description(model)
+        write_bytes(path, model_bytes(model, values))
+        return told
 
     def proto(self, spec: StudentSpec, *, seed: int = 0) -> Any:
         """The ModelProto of `spec`. Errors: ExportError."""
-        self._require_student(spec)
-        variant = _Variant(spec.head_dim, is_grouped(spec))
-        if variant not in self.known:
-            self._learn(variant, spec)
-        skeleton = self.known.get(replace(variant, layers=spec.layers), self.known[variant])
-        proto = skeleton.proto(spec, seed)
-        if self.precision == "int8":
-            sort_as_quantised(proto)
-        return proto
+        model, values = self._filled(spec, seed)
+        return type(model).FromString(model_bytes(model, values))
 
     def exported(self, spec: StudentSpec) -> Any:
         """The ModelProto of `spec` as the exporter, and the quantiser, write it. Errors: ExportError."""
         return self._exported(spec, raw=False)
 
+    def _filled(self, spec: StudentSpec, seed: int) -> tuple[Any, list[bytes]]:
+        self._require_student(spec)
+        variant = _Variant(spec.head_dim, is_grouped(spec))
+        if variant not in self.known:
+            self._learn(variant, spec)
+        skeleton = self.known.get(replace(variant, layers=spec.layers), self.known[variant])
+        model, values = skeleton.filled(spec, seed)
+        if self.precision == "int8":
+            sort_as_quantised(model)
+        return model, values
+
     def _learn(self, variant: _Variant, like: StudentSpec) -> None:
         first, second, third = probes(self.teacher, like)
         self.known[variant] = self._learned(first, second)
-        if _difference(self, third):
-            # A single layer is first and last at once, and may be written in another way than either.
-            alone = replace(variant, layers=third.layers)
-            self.known[alone] = self._learned(*(replace(spec, layers=third.layers) for spec in (first, second)))
-            verify(self, third)
+        try:
+            if _difference(self, third):
+                # A single layer is first and last at once, and may be written in another way than either.
+                alone = replace(variant, layers=third.layers)
+                self.known[alone] = self._learned(*(replace(spec, layers=third.layers) for spec in (first, second)))
+                verify(self, third)
+        except ExportError:
+            del self.known[variant]  # nobody shall be given what was not confirmed
+            raise
 
     def _learned(self, first: StudentSpec, second: StudentSpec) -> Skeleton:
         exports = [Export(spec, self._exported(spec, raw=True)) for spec in (first, second)]

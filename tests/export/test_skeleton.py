@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from edgekd.errors import ExportError
 from edgekd.export.repeat import Pattern
 from edgekd.export.skeleton import Form, Forms, Skeleton, Slot, Weight
+from edgekd.export.wire import model_bytes
 from edgekd.student import StudentSpec
 
 SPEC = StudentSpec(architecture="bert", layers=3, hidden=20, heads=4, ffn=33, vocabulary=97, positions=42)
@@ -48,10 +49,14 @@ def skeleton(*, reads: str = "x", slots: tuple[Slot, ...] = ()) -> Skeleton:
     return Skeleton(head, Forms([before], [block], [after], 0), inputs, outputs)
 
 
+def graph_of(skeleton: Skeleton, spec: StudentSpec = SPEC, seed: int = 0) -> Any:
+    return ModelProto.FromString(model_bytes(*skeleton.filled(spec, seed))).graph
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 def test_block_stands_once_per_layer_and_each_reads_the_one_before(layers: int) -> None:
     spec = StudentSpec(architecture="bert", layers=layers, hidden=20, heads=4, ffn=33, vocabulary=97, positions=42)
-    graph = skeleton().proto(spec, seed=0).graph
+    graph = graph_of(skeleton(), spec)
     assert [found.name for found in graph.node] == ["first", *(f"add.{index}" for index in range(layers)), "last"]
     assert [found.input[0] for found in graph.node] == ["x", *(f"l.{index}" for index in range(layers + 1))]
     assert [found.output[0] for found in graph.node] == [*(f"l.{index}" for index in range(layers + 1)), "y"]
@@ -59,12 +64,12 @@ def test_block_stands_once_per_layer_and_each_reads_the_one_before(layers: int) 
 
 
 def test_weights_are_filled_from_their_values_or_kept() -> None:
-    graph = skeleton().proto(SPEC, seed=4).graph
+    graph = graph_of(skeleton(), seed=4)
     wide, bias = (numpy_helper.to_array(tensor) for tensor in graph.initializer[:2])
     assert wide.shape == (20, 7)
     assert sorted(set(wide.reshape(-1).tolist())) == [-0.25, 0.125, 0.5]
     assert bias.tolist() == [1.5, 2.5]
-    again = skeleton().proto(SPEC, seed=4).graph.initializer[0]
+    again = graph_of(skeleton(), seed=4).initializer[0]
     assert again == graph.initializer[0]
 
 
@@ -75,7 +80,7 @@ def test_dimensions_are_filled_into_attributes_and_inputs() -> None:
         Slot(attributes["both"], 1, "hidden"),
         Slot(attributes["value"], 1, "heads"),
     )
-    graph = skeleton(slots=slots).proto(SPEC, seed=0).graph
+    graph = graph_of(skeleton(slots=slots))
     for found in graph.node[1:-1]:
         values = {item.name: helper.get_attribute_value(item) for item in found.attribute}
         assert (values["axis"], values["both"]) == (33, [3, 20])
@@ -86,18 +91,18 @@ def test_dimensions_are_filled_into_attributes_and_inputs() -> None:
 
 def test_node_that_reads_what_nothing_makes_is_refused() -> None:
     with pytest.raises(ExportError, match="nothing makes 'z', which the node 'first' reads"):
-        skeleton(reads="z").proto(SPEC, seed=0)
+        skeleton(reads="z").filled(SPEC, seed=0)
 
 
 def test_value_that_is_made_twice_or_an_output_that_is_not_made_is_refused() -> None:
     twice = skeleton()
     twice.nodes.before.append(twice.nodes.before[0])
     with pytest.raises(ExportError, match=r"the node 'first' makes 'l\.0', which is there already"):
-        twice.proto(SPEC, seed=0)
+        twice.filled(SPEC, seed=0)
     without = skeleton()
     del without.nodes.after[:]
     with pytest.raises(ExportError, match="nothing makes the output 'y' in a graph of 3 layers"):
-        without.proto(SPEC, seed=0)
+        without.filled(SPEC, seed=0)
 
 
 def test_fewer_layers_than_the_ones_of_their_own_are_refused() -> None:

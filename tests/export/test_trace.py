@@ -44,7 +44,7 @@ def sizes_of(hidden: int, heads: int) -> Any:
 
 
 def graph_of(spec: StudentSpec) -> Any:
-    return learned_skeleton(Pair(export(SMALL), export(LARGE))).proto(spec, seed=0).graph
+    return learned_skeleton(Pair(export(SMALL), export(LARGE))).filled(spec, seed=0)[0].graph
 
 
 @pytest.mark.parametrize("layers", [1, 2, 8])
