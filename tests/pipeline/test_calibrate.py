@@ -1,0 +1,111 @@
+"""A calibration from end to end on this machine, with tiny students."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.cost.stored import read_calibrations
+from edgekd.device import load_profile
+from edgekd.errors import InputError
+from edgekd.pipeline import calibrate as module
+from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
+from edgekd.pipeline.context import MACHINES
+from edgekd.pipeline.pool import Reference
+from edgekd.recipe import HostChoice, Space
+from edgekd.student import StudentSpec
+
+TEACHER = StudentSpec(
+    architecture="bert", layers=4, hidden=96, heads=6, ffn=384, vocabulary=60, positions=64, token_types=2, labels=2
+)
+HERE = MACHINES.get(platform.machine().lower(), platform.machine())
+DEVICE = f"generic-{HERE.replace('_', '-')}"
+OTHER = "raspberry-pi-5" if HERE != "aarch64" else "generic-x86-64"
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Space(layers=[1, 2, 3, 4], hidden=[32, 48, 64, 80, 96], ffn_ratio=[1.0, 2.0, 4.0], min_share=0.0)
+    monkeypatch.setattr(module, "reference_of", lambda *_: Reference(TEACHER, None, space, (16, 48)))
+    monkeypatch.setattr(module, "LEAST_VISIT_S", 0.02)
+
+
+def request(folder: Path, **changed: Any) -> Request:
+    settings: dict[str, Any] = {"device": DEVICE, "students": 10, "budget_s": 6.0, "precisions": ("fp32",)}
+    return Request(host=HostChoice(), like="bert", out=folder, **(settings | changed))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_calibration_leaves_profile_prices_and_records_and_predicts_its_students(tmp_path: Path) -> None:
+    outcome = calibrate(request(tmp_path / "board"), base=tmp_path)
+    (found,) = read_calibrations(tmp_path / "board" / "calibration.json")
+    assert found == outcome.calibrations[0]
+    assert found.sequences == [16, 48]
+    assert found.left_out.students == 10
+    assert found.left_out.median_error < 0.2
+    assert len(list((tmp_path / "board" / found.records).glob("*.json"))) >= 10
+    assert found.memory_fit is not None
+    for name, one in outcome.answer.measured.items():
+        assert one.latency_s > 0, name
+    assert any("each predicted by the others" in line for line in outcome_lines(outcome))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_profile_of_a_calibrated_board_names_its_calibration(tmp_path: Path) -> None:
+    folder = tmp_path / "board"
+    calibrate(request(folder), base=tmp_path)
+    profile = load_profile(str(folder / "profile.yaml"))
+    assert profile.calibration == str(folder / "calibration.json")
+    assert profile.model_copy(update={"calibration": None}) == load_profile(DEVICE)
+    # Calibrating again from the board's own profile keeps one line, and the other precision beside the first.
+    calibrate(request(folder, device=str(folder / "profile.yaml"), precisions=("int8",)), base=tmp_path)
+    assert (folder / "profile.yaml").read_text().count("calibration:") == 1
+    assert [one.precision for one in read_calibrations(folder / "calibration.json")] == ["fp32", "int8"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_second_call_measures_nothing_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.bench.campaign.MOST_ROUNDS", 2)
+    monkeypatch.setattr("edgekd.bench.campaign.EXTRA_ROUNDS", 0)
+    first = calibrate(request(tmp_path / "board", budget_s=600.0), base=tmp_path)
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "board").rglob("*.json")}
+    second = calibrate(request(tmp_path / "board", budget_s=600.0), base=tmp_path)
+    assert second.answer.visits == first.answer.visits
+    visits = [path for path in records if path.parent.name != "board"]
+    assert all(path.stat().st_mtime_ns == records[path] for path in visits)
+
+
+def test_a_board_with_another_processor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"its processor is {HERE}"):
+        calibrate(request(tmp_path, device=OTHER), base=tmp_path)
+
+
+def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "precisions": None, "sequences": None, "batch": 1, "threads": 1, "students": 20, "budget": "3 min",
+        "key": None, "known_hosts": None, "python": None,
+    }  # fmt: skip
+    made = request_from_text("local", DEVICE, "bert", tmp_path, **options)
+    assert (made.precisions, made.budget_s, made.sequences) == (("fp32", "int8"), 180.0, ())
+    for change, said in (
+        ({"precisions": ["fp16"]}, "--precision fp16"),
+        ({"precisions": ["fp32", "fp32"]}, "once each"),
+        ({"budget": "3"}, "--budget"),
+        ({"students": 3}, "--students 3"),
+    ):
+        with pytest.raises(InputError, match=said):
+            request_from_text("local", DEVICE, "bert", tmp_path, **(options | change))
+
+
+def test_leaving_out_counts_what_a_fit_to_the_others_says() -> None:
+    from edgekd.cost.calibrate import Sample
+    from edgekd.cost.terms import TERMS
+
+    zeros = dict.fromkeys(TERMS, 0.0)
+    samples = [Sample(str(x), zeros | {"starts": float(x), "macs.head": 1e6 * x}, 1e-4 * x) for x in range(1, 13)]
+    assert left_out(samples).within_5 == 1.0
+    wrong = Sample("wrong", samples[5].features, samples[5].value * 1.5, confirmed=True)
+    assert left_out([*samples[:5], wrong, *samples[6:]]).within_10 == pytest.approx(11 / 12)
