@@ -186,9 +186,7 @@ def fit(samples: Sequence[Sample], terms: Sequence[str], backbone: Backbone | No
     Errors: MeasureError for fewer than 3 samples, for values that are no positive numbers, for missing features;
     MissingExtra without numpy.
     """
-    wanted = tuple(dict.fromkeys(terms))
-    sums = [{term: 1.0} for term in wanted[:2]] if backbone is None else [dict(part) for part in backbone]
-    _check(samples, wanted, sums)
+    wanted, sums = checked(samples, terms, backbone)
     _numpy()
     from edgekd.cost.fitting import learnt
 
@@ -216,22 +214,32 @@ def _numpy() -> Any:
     return np
 
 
-def _check(samples: Sequence[Sample], terms: Terms, backbone: Backbone) -> None:
+def checked(
+    samples: Sequence[Sample], terms: Sequence[str], backbone: Backbone | None
+) -> tuple[Terms, list[dict[str, float]]]:
+    """The terms without repetition and the backbone in full. Errors: those of `fit`."""
+    wanted = tuple(dict.fromkeys(terms))
+    sums = [{term: 1.0} for term in wanted[:2]] if backbone is None else [dict(part) for part in backbone]
+    unknown = {term for part in sums for term in part} - set(wanted)
+    if not wanted or not sums or unknown or not all(any(weight > 0 for weight in part.values()) for part in sums):
+        raise ValueError(f"terms {listing(wanted)}: each part of the backbone must weigh some of them, and no others")
     if len(samples) < LEAST_SAMPLES:
         raise MeasureError(f"a fit needs {LEAST_SAMPLES} measured students, found {len(samples)}. Measure more of them")
-    unknown = {term for part in backbone for term in part} - set(terms)
-    if not terms or not backbone or unknown or not all(any(w > 0 for w in part.values()) for part in backbone):
-        raise ValueError(f"terms {listing(terms)}: each part of the backbone must weigh some of them, and no others")
-    needed = set(terms) - {ONE}
+    needed = set(wanted) - {ONE}
     for sample in samples:
-        if not (math.isfinite(sample.value) and sample.value > 0):
-            raise MeasureError(f"{sample.name}: measured {sample.value!r}, expected a positive number. Measure again")
-        missing = needed - set(sample.features)
-        if missing:
-            raise MeasureError(f"{sample.name}: lacks the feature {listing(missing)}, found {listing(sample.features)}")
-        impossible = [term for term in needed if not _is_amount(sample.features[term])]
-        if impossible:
-            raise MeasureError(f"{sample.name}: {listing(impossible)} must be numbers that are not negative")
+        _check(sample, needed)
+    return wanted, sums
+
+
+def _check(sample: Sample, needed: set[str]) -> None:
+    if not (math.isfinite(sample.value) and sample.value > 0):
+        raise MeasureError(f"{sample.name}: measured {sample.value!r}, expected a positive number. Measure again")
+    missing = needed - set(sample.features)
+    if missing:
+        raise MeasureError(f"{sample.name}: lacks the feature {listing(missing)}, found {listing(sample.features)}")
+    impossible = [term for term in needed if not _is_amount(sample.features[term])]
+    if impossible:
+        raise MeasureError(f"{sample.name}: {listing(impossible)} must be numbers that are not negative")
 
 
 def _is_amount(value: Any) -> bool:

@@ -32,6 +32,7 @@ ROUNDS = 6  # of iterated weights; the prices move by less than 0.1 % after that
 HUBER = 2.5  # residuals beyond this many deviations count linearly, not squared
 LEAST_DEVIATION = 0.02  # pairs repeat to 2 % at best, so no residual below is wild
 LEAST_SHARE = 0.1  # of the mean share: how freely a term outside the backbone departs from none
+MOST_FOLDS = 100  # of more samples several are left out together
 RIDGE = 1e-7  # decides between terms that nothing else tells apart
 NORMAL_MAD = 1.4826  # deviation over median absolute deviation of normal values
 
@@ -126,9 +127,11 @@ def penalised(features: Floats, values: Floats, backbone: Floats) -> Found:
     sums = _unit_sums(backbone, scales)
     penalty = _penalty(relative, sums)
     whole, weights = _solved(relative, np.ones((len(PENALTIES), count), dtype=bool), penalty, PENALTIES * count)
-    others = np.tile(~np.eye(count, dtype=bool), (len(PENALTIES), 1))
-    left_out, _ = _solved(relative, others, penalty, np.repeat(PENALTIES * (count - 1), count))
-    predicted = np.einsum("psk,sk->ps", left_out.reshape(len(PENALTIES), count, -1), relative)
+    folds = np.arange(count) % MOST_FOLDS
+    others = folds != np.arange(min(count, MOST_FOLDS))[:, None]
+    strengths = np.repeat(PENALTIES, len(others)) * np.tile(others.sum(axis=1), len(PENALTIES))
+    left_out, _ = _solved(relative, np.tile(others, (len(PENALTIES), 1)), penalty, strengths)
+    predicted = np.einsum("psk,sk->ps", left_out.reshape(len(PENALTIES), len(others), -1)[:, folds], relative)
     votes = _votes(-np.log(np.maximum(predicted, 1e-6)))
     strength = float(np.exp(votes @ np.log(PENALTIES))) * count
     precision = (relative * (votes @ weights)[:, None]).T @ relative + strength * penalty
@@ -142,6 +145,14 @@ def penalised(features: Floats, values: Floats, backbone: Floats) -> Found:
         leverages=inside / np.maximum(1 - inside, 1e-3),  # what it was before the sample itself was added
         freedom=float((1 - inside).sum()),
     )
+
+
+def steady_errors(features: Floats, values: Floats, backbone: Floats, steady: Flags) -> Floats:
+    """ln(measured / predicted) of every sample by one fit of the `steady` ones, for samples by the thousand."""
+    relative, scales = _shares(features[steady], values[steady])
+    penalty = _penalty(relative, _unit_sums(backbone, scales))
+    found, _ = _solved(relative, np.ones((1, len(relative)), dtype=bool), penalty, PENALTIES[:1] * len(relative))
+    return -_log_predicted(features / values[:, None] / scales, found[0])
 
 
 def backbone_errors(features: Floats, values: Floats, backbone: Floats) -> Floats:
