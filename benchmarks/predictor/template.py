@@ -105,9 +105,9 @@ def _summary(found: list[dict[str, Any]]) -> str:
     off = [abs(one["latency"]["ratio"] - 1) for one in found]
     self_off = [abs(one["itself"]["ratio"] - 1) for one in found]
     return (
-        f"A file from the template takes 1/{saved:.0f} of the time of an export (median). Latency ratios are off one by {median(off):.1%} in the"
-        f" median and {max(off):.1%} at most; those of a file and its copy by {median(self_off):.1%} and"
-        f" {max(self_off):.1%}."
+        f"A file from the template takes 1/{saved:.0f} of the time of an export (median). Latency ratios are off one by"
+        f" {median(off):.1%} in the median and {max(off):.1%} at most; those of a file and its copy by"
+        f" {median(self_off):.1%} and {max(self_off):.1%}."
     )
 
 
