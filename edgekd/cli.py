@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from edgekd import __version__
 from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PASS, EdgekdError
@@ -42,6 +43,9 @@ Overrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", hel
 Out = Annotated[Path | None, Option("--out", help="The run folder; runs/NAME by default.")]
 Again = Annotated[list[str] | None, Option("--again", metavar="STEP", help="Run this step although nothing has changed, such as bench after a noisy verdict. May be repeated.")]  # fmt: skip
 DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe and the plan, and do nothing.")]
+
+Explain = Annotated[str | None, Option(metavar="[STUDENT]", help="Measure nothing; show where the time and memory of a student go, and what one step would buy. Of the chosen student by default. Stands after RECIPE.")]  # fmt: skip
+Compare = Annotated[str | None, Option(metavar="A,B,C", help="Measure nothing; show students side by side: names of the space, small, medium, large, chosen, teacher.")]  # fmt: skip
 
 
 def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -153,11 +157,43 @@ def teacher_command(recipe: RecipeName, overrides: Overrides = None, out: Out = 
     return _run(recipe, overrides, out, only="teacher", dry_run=dry_run)
 
 
-@app.command("size")
+class _SizeCommand(TyperCommand):
+    """`--explain` alone means the chosen student; Typer itself knows no option with a value that may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], "-"]
+        alone = [word == "--explain" and after.startswith("-") for word, after in zip(args, following, strict=True)]
+        return super().parse_args(ctx, [f"{word}=" if bare else word for word, bare in zip(args, alone, strict=True)])
+
+
+@app.command("size", cls=_SizeCommand)
 @guarded
-def size_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+def size_command(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    explain: Explain = None,
+    compare: Compare = None,
+    as_json: Annotated[bool, Option("--json", help="With --explain or --compare: the same for programs.")] = False,
+) -> int:
     """Find the students that fit the device and the deadline, and prove the best of them untrained on the host."""
-    return _run(recipe, overrides, out, only="size", dry_run=dry_run)
+    if explain is None and compare is None and not as_json:
+        return _run(recipe, overrides, out, only="size", dry_run=dry_run)
+    from rich.console import Console
+
+    from edgekd.files import json_text
+    from edgekd.pipeline.explain import told
+    from edgekd.report.explain import WIDTH, parts_of
+
+    found = told(recipe, overrides or [], out, explain=explain, compare=compare)
+    if as_json:
+        print(json_text(found.to_dict()))
+        return 0
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    for part in parts_of(found):
+        console.print(part)
+    return 0
 
 
 @app.command("distill")
