@@ -16,19 +16,22 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
 import torch
 from evidence import paired, table_text, write_results
 
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import quiet_level_s, relative_latency, seconds_from_ratio
 from edgekd.bench.sentinel import sentinel_model
+from edgekd.cost.columns import SpecColumns
 from edgekd.device import load_profile
 from edgekd.export.onnx import export_onnx
 from edgekd.hosts.local import LocalHost
 from edgekd.record import HostFacts, PairedRun
 from edgekd.sizing.design import spanning
 from edgekd.sizing.forecast import Measurement, fitted, forecasts
-from edgekd.sizing.price import PricedStudent, Setting, priced
+from edgekd.sizing.price import PricedStudent, Setting
+from edgekd.sizing.table import Pricing, Table, table_of_specs
 from edgekd.student import Candidate, StudentSpec
 from edgekd.students.build import build
 
@@ -52,16 +55,17 @@ class Score:
 def main() -> None:
     """Measure, fit, and write results/sizing_fit."""
     torch.set_num_threads(1)
-    students = _students()
+    table = _table()
+    students = [table.student(row) for row in range(len(table))]
     runs, host = _measured(students)
     measurements = _measurements(runs)
     rows: list[list[str]] = []
     numbers: dict[str, Any] = {}
     for number in NUMBERS:
-        taken = spanning(students, number)
-        chosen = _score(students, measurements, taken)
+        taken = [students[row] for row in spanning(table, number)]
+        chosen = _score(table, measurements, taken)
         draw = random.Random(0)  # noqa: S311  which students a fit is made from is no secret
-        others = [_score(students, measurements, draw.sample(students, number)) for _ in range(DRAWS)]
+        others = [_score(table, measurements, draw.sample(students, number)) for _ in range(DRAWS)]
         rows += [_row(f"{number} spanning", [chosen]), _row(f"{number} random", others)]
         names = [student.name for student in taken]
         numbers[str(number)] = {"spanning": asdict(chosen), "students": names, "random": _means(others)}
@@ -79,10 +83,10 @@ def main() -> None:
     write_results("sizing_fit", "Which students to fit a latency to", text, numbers, host)
 
 
-def _students() -> list[PricedStudent]:
+def _table() -> Table:
     specs = [_spec(layers, heads) for layers in range(1, 7) for heads in range(2, 13, 2)]
-    setting = Setting(("fp32",), 1, SEQUENCE, 1)
-    return priced(specs, _spec(6, 12), load_profile("generic-x86-64"), setting)
+    pricing = Pricing(_spec(6, 12), load_profile("generic-x86-64"), Setting(("fp32",), 1, SEQUENCE, 1))
+    return table_of_specs(SpecColumns.of(specs, _spec(6, 12)), np.full(len(specs), SEQUENCE), pricing)
 
 
 def _spec(layers: int, heads: int) -> StudentSpec:
@@ -123,19 +127,18 @@ def _measurements(runs: Mapping[str, PairedRun]) -> dict[str, Measurement]:
     return found
 
 
-def _score(
-    students: Sequence[PricedStudent], measurements: Mapping[str, Measurement], taken: Sequence[PricedStudent]
-) -> Score:
+def _score(table: Table, measurements: Mapping[str, Measurement], taken: Sequence[PricedStudent]) -> Score:
     seen = {Candidate(student.spec).name for student in taken}
     fits = fitted(taken, {name: measurements[name] for name in seen}, ["fp32"])
-    expected = forecasts(students, fits)
+    expected = forecasts(table, fits)["fp32"].latency
     errors, held = [], []
-    for name, found in measurements.items():
-        interval = expected[name].latency
-        if name in seen or interval is None:
+    for row in range(len(table)):
+        name = f"{table.name(row)}-fp32"
+        if name in seen:
             continue
-        errors.append(abs(math.log(found.latency_s / interval.mid)))
-        held.append(interval.low <= found.latency_s <= interval.high)
+        latency_s = measurements[name].latency_s
+        errors.append(abs(math.log(latency_s / float(expected.mid[row]))))
+        held.append(bool(expected.low[row] <= latency_s <= expected.high[row]))
     fit = fits["fp32"].latency
     return Score(median(errors), max(errors), fmean(held), fit.coverage if fit else math.nan)
 

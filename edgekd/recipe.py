@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
 from edgekd.errors import RecipeError
@@ -17,6 +19,8 @@ from edgekd.units import text_from_s
 
 TASKS = ("text-classification", "image-classification")
 BUILTIN = Path(__file__).parent / "recipes"
+
+MOST_VALUES = 100_000  # of one dimension, our choice: more than any dimension of a transformer has
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[Number, Field(gt=0, lt=1)]
@@ -42,7 +46,10 @@ def _choices(value: Any) -> Any:
         return [value]
     if isinstance(value, dict):
         span = Range.model_validate(value)
-        return list(range(span.first, span.last + 1, span.step))
+        values = range(span.first, span.last + 1, span.step)
+        if len(values) > MOST_VALUES:
+            raise ValueError(f"the range holds {len(values)} values, expected at most {MOST_VALUES}; enlarge its step")
+        return list(values)
     if value == []:
         raise ValueError("the list is empty; name at least one value")
     return value
@@ -123,31 +130,94 @@ class Data(Model):
     otherwise: Data | None = None
 
 
+Dimension = Literal["layers", "hidden", "heads", "head_dim", "kv_heads", "ffn"]
+TiedDimension = Literal["layers", "hidden", "heads", "kv_heads", "ffn"]
+_TIE = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?) ?\* ?)?(layers|hidden|heads|head_dim|kv_heads|ffn)(?: ?/ ?([0-9]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A dimension that is `factor` times another one, its `source`."""
+
+    factor: Fraction
+    source: Dimension
+
+
+def tie_from_text(text: str) -> Tie:
+    """The tie in '4 * hidden', 'hidden / 64' or 'hidden'. Errors: ValueError for anything else."""
+    match = _TIE.fullmatch(text.strip())
+    factor = Fraction(match[1] or 1) / int(match[3] or 1) if match and int(match[3] or 1) else Fraction(0)
+    if match is None or factor <= 0:
+        raise ValueError(f"found {text!r}, expected another dimension times or by a number: 4 * hidden or hidden / 64")
+    return Tie(factor, cast("Dimension", match[2]))
+
+
+def _tie_text(value: str) -> str:
+    tie_from_text(value)
+    return value
+
+
 class Space(Model):
     """The students to consider: every combination of the choices. What is left out is kept as the teacher has it.
 
-    `ffn_ratio` gives ffn as multiples of hidden. Heads follow from hidden at the teacher's head dimension unless
-    `heads` is given. `max_share` and `min_share` bound a student's parameters against the teacher's; under
-    `min_share` (1 %) students are refused.
+    Heads follow from hidden and head_dim, and key heads from heads, unless they are given. `kv_group` gives key heads
+    as query heads per key head, `ffn_ratio` gives ffn as multiples of hidden. `ties` makes a dimension follow another
+    one: `{heads: hidden / 64, ffn: 4 * hidden}`. A `head_dim` must divide the teacher's; `sequence` counts tokens.
+    `max_share` and `min_share` bound a student's parameters against the teacher's; under `min_share` (1 %) students are
+    refused.
     """
 
     layers: Choices | None = None
     hidden: Choices | None = None
     heads: Choices | None = None
+    head_dim: Choices | None = None
+    kv_heads: Choices | None = None
+    kv_group: Choices | None = None
     ffn: Choices | None = None
     ffn_ratio: list[Annotated[Number, Field(gt=0)]] | None = None
+    ties: dict[TiedDimension, Annotated[str, AfterValidator(_tie_text)]] = {}  # noqa: RUF012  pydantic copies defaults
+    sequence: Choices | None = None
     max_share: Annotated[Share, Field(gt=0)] = 1.0
     min_share: Annotated[Share, Field(ge=0)] = 0.01
 
     @model_validator(mode="after")
-    def _one_ffn(self) -> Space:
-        if self.ffn is not None and self.ffn_ratio is not None:
-            raise ValueError("give either ffn or ffn_ratio, and not both")
+    def _one_source_each(self) -> Space:
         if self.ffn_ratio == []:
             raise ValueError("ffn_ratio is empty; name at least one value or remove it")
         if self.min_share >= self.max_share:
             raise ValueError("min_share must be below max_share")
+        for name, others in (("ffn", ("ffn", "ffn_ratio")), ("kv_heads", ("kv_heads", "kv_group"))):
+            if all(getattr(self, other) is not None for other in others):
+                raise ValueError(f"give either {' or '.join(others)}, and not both")
+            if name in self.ties and getattr(self, others[1]) is not None:
+                raise ValueError(f"ties.{name} and {others[1]} contradict each other; remove one of them")
+        for name in self.ties:
+            if getattr(self, name) is not None:
+                raise ValueError(f"ties.{name} and {name} contradict each other; remove one of them")
+            self._check_end(name)
         return self
+
+    def _check_end(self, start: Dimension) -> None:
+        """Refuse ties that go in a circle."""
+        open_names, seen = [start], set[str]()
+        while open_names:
+            name = open_names.pop()
+            sources = self.sources(name)
+            if start in sources:
+                raise ValueError(f"ties.{start} goes in a circle: it follows from itself; give a dimension as numbers")
+            open_names += [source for source in sources if source not in seen]
+            seen.update(sources)
+
+    def sources(self, name: Dimension) -> tuple[Dimension, ...]:
+        """The dimensions that `name` follows from; none where it is given as numbers or kept as the teacher has it."""
+        if name in self.ties:
+            return (tie_from_text(self.ties[name]).source,)
+        if getattr(self, name) is not None:
+            return ()
+        if name == "ffn" and self.ffn_ratio is not None:
+            return ("hidden",)
+        implied: dict[Dimension, tuple[Dimension, ...]] = {"heads": ("hidden", "head_dim"), "kv_heads": ("heads",)}
+        return implied.get(name, ())
 
 
 class HostChoice(Model):
@@ -160,11 +230,15 @@ class HostChoice(Model):
 
 
 class Search(Model):
-    """How many untrained students are measured: `calibrate` to correct the prediction, `finalists` to choose among."""
+    """How many untrained students are measured: `calibrate` to correct the prediction, `finalists` to choose among.
+
+    `compare` is what must keep a limit: the `upper` end of what a student should take, or the `middle` of it.
+    """
 
     calibrate: Annotated[int, Field(ge=3, le=50)] = 6
-    finalists: Annotated[int, Field(ge=1, le=50)] = 3
+    finalists: Annotated[int, Field(ge=1, le=50)] = 5
     pairs: Annotated[int, Field(ge=5, le=1000)] = 15
+    compare: Literal["upper", "middle"] = "upper"
 
 
 class Distill(Model):
@@ -250,11 +324,7 @@ class Recipe(Model):
     def _consistent(self) -> Recipe:
         if self.teacher.architecture is not None and self.task != "image-classification":
             raise ValueError("a teacher of type vit needs the task image-classification")
-        sequence = self.bench.sequence
-        if sequence is not None and self.task == "image-classification":
-            raise ValueError("bench.sequence has no meaning for images; remove it")
-        if sequence is not None and sequence > self.data.max_length:
-            raise ValueError(f"bench.sequence {sequence} is longer than data.max_length {self.data.max_length}")
+        self._check_sequences()
         artifacts = 1 + len(self.precisions)
         least_s = artifacts * self.bench.processes * (self.bench.warmup + self.bench.duration)
         if least_s > self.budget.measuring:
@@ -264,9 +334,21 @@ class Recipe(Model):
             )
         return self
 
+    def _check_sequences(self) -> None:
+        for name, sequences in (("bench.sequence", self.bench.sequence), ("space.sequence", self.space.sequence)):
+            if sequences is None:
+                continue
+            longest = max(sequences) if isinstance(sequences, list) else sequences
+            if self.task == "image-classification":
+                raise ValueError(f"{name} has no meaning for images; remove it")
+            if longest > self.data.max_length:
+                raise ValueError(f"{name} {longest} is longer than data.max_length {self.data.max_length}")
+        if self.bench.sequence is not None and self.space.sequence is not None:
+            raise ValueError("give either bench.sequence or space.sequence, and not both: the search chooses one")
+
     @property
     def sequence(self) -> int:
-        """Tokens per input when measuring text models: bench.sequence, or data.max_length."""
+        """Tokens per input of text models where space.sequence leaves no choice: bench.sequence, or data.max_length."""
         return self.bench.sequence or self.data.max_length
 
 

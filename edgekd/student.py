@@ -144,10 +144,14 @@ class StudentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A student in one precision: what can be exported and measured."""
+    """A student in one precision: what can be exported and measured.
+
+    `sequence` is the tokens per input where a run chooses among several lengths, 0 where it has a single one.
+    """
 
     spec: StudentSpec
     precision: str = "fp32"
+    sequence: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -155,5 +159,10 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """'L3-H64-A4-F128-int8'."""
-        return f"{self.spec.name}-{self.precision}"
+        """'L3-H64-A4-F128-int8', or 'L3-H64-A4-F128-S32-int8' for one length of several."""
+        return f"{self.student}-{self.precision}"
+
+    @property
+    def student(self) -> str:
+        """The name without the precision."""
+        return f"{self.spec.name}-S{self.sequence}" if self.sequence else self.spec.name

@@ -44,6 +44,18 @@ class SpecColumns:
         """The columns of `specs`, which differ from `base` in DIMENSIONS alone."""
         return cls(base, *(np.array([getattr(spec, name) for spec in specs], np.int64) for name in DIMENSIONS))
 
+    @property
+    def columns(self) -> tuple[Whole, ...]:
+        """The dimensions in the order of DIMENSIONS."""
+        return self.layers, self.hidden, self.heads, self.head_dim, self.kv_heads, self.ffn
+
+    def where(self, spec: StudentSpec) -> NDArray[np.bool_]:
+        """Which of the students is `spec`."""
+        found = np.ones(len(self), np.bool_)
+        for name, column in zip(DIMENSIONS, self.columns, strict=True):
+            found &= column == getattr(spec, name)
+        return found
+
     def rows(self, index: Any) -> SpecColumns:
         """The students at `index`: a slice, a mask or positions."""
         return SpecColumns(self.base, *(getattr(self, name)[index] for name in DIMENSIONS))

@@ -9,7 +9,7 @@ Source: Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edgekd.cost.count import Counts
 from edgekd.device import DeviceProfile
@@ -49,23 +49,35 @@ def predict(counts: Counts, profile: DeviceProfile, *, precision: str, threads: 
     Weights that stay in a cache between inferences do not travel, so the memory roof is no lower bound of a small
     student: `low_s` counts arithmetic alone.
     """
+    rates = rates_of(profile, precision=precision, threads=threads)
+    if isinstance(rates, str):
+        return Prediction(None, None, None, "unknown", rates)
+    low_s, compute_s, memory_s, high_s = roofs(counts.macs, counts.weight_bytes + counts.activation_bytes, rates)
+    return Prediction(
+        low_s=low_s,
+        mid_s=max(compute_s, memory_s),
+        high_s=high_s,
+        bound="compute" if compute_s >= memory_s else "memory",
+        note=f"roofline at {MID_ARITHMETIC:.0%} of peak arithmetic and {MID_BANDWIDTH:.0%} of bandwidth, uncalibrated",
+    )
+
+
+def rates_of(profile: DeviceProfile, *, precision: str, threads: int) -> tuple[float, float] | str:
+    """Peak arithmetic (MAC/s) and memory bandwidth (bytes/s) of that kind of board, or what its profile lacks."""
     peak = profile.peak_macs_per_s(precision, threads)
     bandwidth = _bandwidth(profile, threads)
     if peak is None or bandwidth is None:
         missing = [f"peak_macs_per_s for {precision}"] if peak is None else []
         missing += ["memory_bandwidth_bytes_per_s"] if bandwidth is None else []
-        return Prediction(None, None, None, "unknown", f"the device profile lacks {' and '.join(missing)}")
-    arithmetic_s = counts.macs / peak
-    traffic_s = (counts.weight_bytes + counts.activation_bytes) / bandwidth
-    slow_arithmetic_s, slow_traffic_s = arithmetic_s / MID_ARITHMETIC, traffic_s / MID_BANDWIDTH
-    bound: Literal["compute", "memory"] = "compute" if slow_arithmetic_s >= slow_traffic_s else "memory"
-    return Prediction(
-        low_s=arithmetic_s,
-        mid_s=max(slow_arithmetic_s, slow_traffic_s),
-        high_s=arithmetic_s / LEAST_ARITHMETIC + traffic_s / LEAST_BANDWIDTH,
-        bound=bound,
-        note=f"roofline at {MID_ARITHMETIC:.0%} of peak arithmetic and {MID_BANDWIDTH:.0%} of bandwidth, uncalibrated",
-    )
+        return f"the device profile lacks {' and '.join(missing)}"
+    return peak, bandwidth
+
+
+def roofs(macs: Any, traffic_bytes: Any, rates: tuple[float, float]) -> tuple[Any, Any, Any, Any]:
+    """Seconds at the peak, under either roof at usual efficiency, and at poor efficiency; of numbers or of arrays."""
+    arithmetic_s, traffic_s = macs / rates[0], traffic_bytes / rates[1]
+    high_s = arithmetic_s / LEAST_ARITHMETIC + traffic_s / LEAST_BANDWIDTH
+    return arithmetic_s, arithmetic_s / MID_ARITHMETIC, traffic_s / MID_BANDWIDTH, high_s
 
 
 def _bandwidth(profile: DeviceProfile, threads: int) -> float | None:

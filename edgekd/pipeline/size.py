@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.plan import BenchPlan
@@ -26,11 +26,12 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.measure import bench_plan
 from edgekd.record import PairedRecord, read_record, write_record
-from edgekd.sizing.files import write_sizing, write_students
-from edgekd.sizing.forecast import Measurement
-from edgekd.sizing.search import Sizing, size
 from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_s, text_from_share
+
+if TYPE_CHECKING:
+    from edgekd.sizing.forecast import Measurement
+    from edgekd.sizing.search import Sizing
 
 KEY_FILE = "inputs.txt"
 NORMAL_95 = 1.96
@@ -63,6 +64,9 @@ def _teacher_spec(context: Context) -> StudentSpec:
 
 def work(context: Context, scratch: Path) -> Done:
     """Write students.json, sizing.json and calibration/*.json."""
+    from edgekd.sizing.search import size
+    from edgekd.sizing.writing import write_sizing, write_students
+
     recipe = context.recipe
     folder = context.path(CALIBRATION)
     key = inputs_hash(_measured_with(context))
@@ -81,9 +85,11 @@ def work(context: Context, scratch: Path) -> Done:
 
 
 def _summary(found: Sizing) -> str:
+    number = found.considered if found.possible is None else found.possible
+    many = f"{number} {'combinations' if found.possible is None else 'students'}"
     if found.chosen is None:
         why = found.obstacle.text.splitlines()[0] if found.obstacle else found.reason
-        return f"{len(found.students)} students, none fits: {why}"
+        return f"{many}, none fits: {why}"
     share = text_from_share(found.chosen.share)
     times = [
         f"{text_from_s(found.measurements[candidate.name].latency_s)} {candidate.precision}"
@@ -91,7 +97,10 @@ def _summary(found: Sizing) -> str:
         if candidate.name in found.measurements
     ]
     known = f", {', '.join(times)} untrained" if times else ""
-    return f"{len(found.students)} students, {found.chosen.name} chosen: {share} of the teacher's parameters{known}"
+    if found.error is not None:
+        off = [text_from_share(error) for error in (found.error.median, found.error.worst)]
+        known += f"; finalists were predicted to {off[0]} (worst {off[1]})"
+    return f"{many}, {found.chosen.name} chosen: {share} of the teacher's parameters{known}"
 
 
 @dataclass
@@ -172,6 +181,8 @@ def _paired(path: Path) -> PairedRecord:
 
 def _measurement(record: PairedRecord, quiet_s: float) -> Measurement:
     """Seconds from the ratio to the sentinel, with the 95 % bounds of its median."""
+    from edgekd.sizing.forecast import Measurement
+
     relative = relative_latency(record.run)
     latency_s = seconds_from_ratio(relative.ratio, quiet_s)
     error = NORMAL_95 * relative.error / relative.ratio

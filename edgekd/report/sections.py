@@ -39,11 +39,14 @@ def choice(run: RunFolder) -> Html:
 
 
 def _choice_text(students: StudentsFile) -> str:
-    teacher = students.teacher
-    return (
-        f"{students.considered} combinations considered, {len(students.students)} of them students of the teacher "
-        f"{teacher.id} ({text_from_count(teacher.parameters)} parameters). {_sentence(students.reason)}"
-    )
+    teacher, listed = students.teacher, len(students.students)
+    of_teacher = f"the teacher {teacher.id} ({text_from_count(teacher.parameters)} parameters)"
+    if students.possible is None:
+        many = f"{students.considered} combinations searched for students of {of_teacher}, {listed} of them listed"
+    else:
+        many = f"{students.considered} combinations considered, {students.possible} of them students of {of_teacher}"
+        many += f", {listed} of these listed" if listed < students.possible else ""
+    return f"{many}. {_sentence(students.reason)}"
 
 
 def _sentence(text: str) -> str:
@@ -63,6 +66,7 @@ def _pareto(students: StudentsFile, sizing: SizingFile) -> Html | None:
         "The dotted line is the front: more parameters take longer.",
         "A limit of a higher percentile asks for a median somewhat left of it.",
         *[_fit_text(precision, sizing) for precision in students.precisions],
+        _error_text(sizing), _front_text(sizing),
     ]  # fmt: skip
     shown = len(shown_of(points, sizing))
     if shown < len(points):
@@ -77,6 +81,29 @@ def _fit_text(precision: str, sizing: SizingFile) -> str:
         return ""
     coverage = text_from_share(float(fit["coverage"]), 0)
     return f"{precision}: corrected by {fit['samples']} measurements, bars expected to hold {coverage} of students."
+
+
+def _error_text(sizing: SizingFile) -> str:
+    found = sizing.error
+    if found is None:
+        return ""
+    middle, worst = text_from_share(found.median), text_from_share(found.worst)
+    return (
+        f"The {found.candidates} finalists were predicted before they were measured: off by {middle} in the median and "
+        f"{worst} at worst, {found.held} within their bars."
+    )
+
+
+def _front_text(sizing: SizingFile) -> str:
+    front, named = sizing.front, len(sizing.pareto)
+    told = (
+        [f"{named} of the {front.candidates} candidates on the front are listed."] if named < front.candidates else []
+    )
+    if front.within:
+        told.append(
+            f"The space was searched: none of its students is more than {text_from_share(front.within)} better."
+        )
+    return " ".join(told)
 
 
 def _measured_table(students: StudentsFile, sizing: SizingFile) -> Html | None:

@@ -5,130 +5,217 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
-from edgekd.sizing.forecast import Forecast, Measurement, measured_costs, usual_spread
-from edgekd.sizing.limits import Costs, Limit, worst_ratio
-from edgekd.sizing.pareto import pareto_set
-from edgekd.sizing.price import PricedStudent, capacity_order
+import numpy as np
+
+from edgekd.sizing.forecast import End, Forecasts, Measurement, measured_costs, usual_spread
+from edgekd.sizing.limits import Costs, Limit, ratios_by_limit
+from edgekd.sizing.pareto import Numbers, pareto_set
+from edgekd.sizing.price import PricedStudent
+from edgekd.sizing.table import Mask, Table
+from edgekd.student import Candidate
 from edgekd.units import text_from_count
 
+Compare = Literal["upper", "middle"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Standing:
-    """How all students stand against the limits, with what is known so far."""
+    """How all students stand against the limits, with what is known so far.
 
-    students: Sequence[PricedStudent]
+    `measured` are those of which something was measured; `compare` says which end of an interval must keep a limit.
+    """
+
+    table: Table
     limits: Sequence[Limit]
-    forecasts: Mapping[str, Forecast]
+    forecasts: Mapping[str, Forecasts]
+    measured: Sequence[PricedStudent]
     measurements: Mapping[str, Measurement]
+    compare: Compare = "upper"
 
     @cached_property
     def spread(self) -> float:
         """The spread to expect of any student: it tells of the board, and one student's few pairs tell it badly."""
         return usual_spread(self.measurements)
 
-    def is_measured(self, student: PricedStudent) -> bool:
-        """Whether `student` was measured in every allowed precision."""
-        return all(candidate.name in self.measurements for candidate in student.candidates)
-
-    def costs(self, student: PricedStudent, precision: str, end: str = "high") -> Costs:
-        """What `student` takes: measured where it was, else that `end` of its forecast."""
-        name = f"{student.name}-{precision}"
-        found = self.measurements.get(name)
-        if found is not None:
-            return measured_costs(found, self.forecasts[name], self.spread)
-        return self.forecasts[name].costs(end, self.spread)
-
-    def ratio(self, student: PricedStudent, end: str = "high") -> float | None:
-        """value / limit of the limit that is missed most, in the precision that does best; None when unknown."""
-        found = [worst_ratio(self.costs(student, precision, end), self.limits) for precision in student.prices]
-        known = [ratio for ratio in found if ratio is not None]
-        return min(known) if known and (min(known) <= 1 or len(known) == len(found)) else None
-
-    def fitting(self, student: PricedStudent) -> list[str]:
-        """The precisions in which `student` keeps every limit, upper ends counted."""
-        ratios = {precision: worst_ratio(self.costs(student, precision), self.limits) for precision in student.prices}
-        return [precision for precision, ratio in ratios.items() if ratio is not None and ratio <= 1]
+    @property
+    def end(self) -> End:
+        """The end of an interval that must keep a limit."""
+        return "high" if self.compare == "upper" else "mid"
 
     @cached_property
-    def by_capacity(self) -> list[PricedStudent]:
-        """All students, the most capable first."""
-        return sorted(self.students, key=capacity_order, reverse=True)
+    def rows(self) -> dict[int, PricedStudent]:
+        """The measured students by where they stand in the table."""
+        found = {self.table.row_of(student): student for student in self.measured}
+        return {row: student for row, student in found.items() if row is not None}
 
     @cached_property
-    def feasible(self) -> list[PricedStudent]:
-        """The students whose upper ends keep every limit, the most capable first."""
-        return [student for student in self.by_capacity if keeps(self.ratio(student))]
+    def complete(self) -> Mask:
+        """Which students were measured in every allowed precision."""
+        found = np.zeros(len(self.table), np.bool_)
+        for row, student in self.rows.items():
+            found[row] = all(candidate.name in self.measurements for candidate in student.candidates)
+        return found
+
+    def costs(self, row: int, precision: str, end: End | None = None) -> Costs:
+        """What the student at `row` takes: measured where it was, else that end of its forecast."""
+        forecast = self.forecasts[precision].costs(row, end or self.end, self.spread)
+        found = self._measurement(row, precision)
+        return forecast if found is None else measured_costs(found, forecast, self.compare)
+
+    def is_measured(self, row: int, precision: str) -> bool:
+        """Whether that candidate was measured."""
+        return self._measurement(row, precision) is not None
+
+    def _measurement(self, row: int, precision: str) -> Measurement | None:
+        student = self.rows.get(row)
+        if student is None:
+            return None
+        return self.measurements.get(Candidate(student.spec, precision, student.sequence).name)
+
+    def ratios(self, precision: str, end: End, limits: Sequence[Limit] | None = None) -> Numbers:
+        """value / limit of the limit that is missed most: at most 1 where every limit is kept, NaN where unknown."""
+        limits = self.limits if limits is None else limits
+        forecast = self.forecasts[precision]
+        found = worst_ratios(forecast, limits, end, self.spread)
+        for row in self.rows:
+            if self.is_measured(row, precision):
+                found[row] = _worst(self.costs(row, precision, end), limits)
+        return found
+
+    def best_ratios(self, end: End | None = None) -> Numbers:
+        """The ratio in the precision that does best; NaN where one that is unknown could do better."""
+        end = end or self.end
+        if end not in self._best:
+            ratios = np.array([self.ratios(precision, end) for precision in self.table.precisions])
+            best = np.fmin.reduce(ratios)
+            best[(best > 1) & np.isnan(ratios).any(axis=0)] = np.nan
+            self._best[end] = best
+        return self._best[end]
 
     @cached_property
-    def pareto(self) -> list[str]:
-        """The candidates that none beats in latency, memory and capacity together, by the middle of what is known."""
-        names, points = [], []
-        for student in self.students:
-            for precision in student.prices:
-                costs = self.costs(student, precision, "mid")
-                if costs.latency_s is not None and costs.memory_bytes is not None:
-                    names.append(f"{student.name}-{precision}")
-                    points.append((costs.latency_s, costs.memory_bytes, float(student.capacity)))
-        return [names[index] for index in pareto_set(points)]
+    def _best(self) -> dict[End, Numbers]:
+        return {}
+
+    def fitting(self, row: int) -> list[str]:
+        """The precisions in which the student at `row` keeps every limit."""
+        return [
+            precision
+            for precision in self.table.precisions
+            if _worst(self.costs(row, precision), self.limits) <= 1
+        ]  # fmt: skip
+
+    @cached_property
+    def feasible(self) -> Mask:
+        """The students that keep every limit."""
+        return self.best_ratios() <= 1
+
+    @cached_property
+    def front(self) -> list[tuple[int, str]]:
+        """The candidates that none beats in latency, memory and capacity together, by the middle of what is known.
+
+        Rows with precisions. Of inputs of several lengths a longer one is no worse than a shorter one.
+        """
+        latencies, memories = (np.stack(columns, axis=1) for columns in self._middles)
+        rows, columns = np.nonzero(~np.isnan(latencies))
+        points = latencies[rows, columns], memories[rows, columns], self.table.capacity[rows]
+        kept = np.zeros(0, np.intp)
+        for sequence in self.table.sequences[::-1]:
+            own = np.flatnonzero(self.table.sequence[rows] == sequence)
+            both = np.concatenate([kept, own])
+            best = both[pareto_set(*(values[both] for values in points))]
+            kept = np.union1d(kept, best)
+        return [(int(rows[index]), self.table.precisions[columns[index]]) for index in kept]
 
     @property
-    def best(self) -> PricedStudent | None:
+    def _middles(self) -> tuple[list[Numbers], list[Numbers]]:
+        latencies, memories = [], []
+        for precision in self.table.precisions:
+            forecast = self.forecasts[precision]
+            latency_s, memory_bytes = forecast.latency.mid.copy(), forecast.memory.mid.astype(np.float64)
+            for row in self.rows:
+                costs = self.costs(row, precision, "mid")
+                if costs.latency_s is not None:
+                    latency_s[row] = costs.latency_s
+                memory_bytes[row] = costs.memory_bytes
+            latencies.append(latency_s)
+            memories.append(memory_bytes)
+        return latencies, memories
+
+    @property
+    def pareto(self) -> list[str]:
+        """The names of the candidates on the front."""
+        return [f"{self.table.name(row)}-{precision}" for row, precision in self.front]
+
+    @cached_property
+    def best(self) -> int | None:
         """The most capable measured student that keeps every limit."""
-        return next((student for student in self.feasible if self.is_measured(student)), None)
+        return next(iter(self.table.leading(self.feasible & self.complete, 1)), None)
 
 
-def keeps(ratio: float | None) -> bool:
-    """Whether every limit is kept for sure."""
-    return ratio is not None and ratio <= 1
+def worst_ratios(forecast: Forecasts, limits: Sequence[Limit], end: End, spread: float) -> Numbers:
+    """The largest of value / limit for every student: 0 without limits, NaN when one is unknown and none is missed."""
+    of = {"latency_s": forecast.latency, "memory_bytes": forecast.memory, "size_bytes": forecast.size}
+    worst = np.zeros(len(forecast.latency.mid))
+    unknown = np.zeros(len(worst), np.bool_)
+    for limit in limits:
+        ratio = getattr(of[limit.quantity], end) * (limit.factor(spread) / limit.value)
+        unknown |= np.isnan(ratio)
+        worst = np.fmax(worst, ratio)
+    worst[unknown & (worst <= 1)] = np.nan
+    return worst
 
 
-def first_finalists(standing: Standing, number: int) -> list[PricedStudent]:
+def _worst(costs: Costs, limits: Sequence[Limit]) -> float:
+    ratios = ratios_by_limit(costs, limits)
+    known = [ratio for ratio in ratios.values() if ratio is not None]
+    worst = max(known, default=0.0)
+    return float("nan") if worst <= 1 and len(known) < len(ratios) else worst
+
+
+def first_finalists(standing: Standing, number: int) -> list[int]:
     """The `number` most capable feasible students, and the Pareto neighbours just above and just below them.
 
     The one above may fit (the middle of its forecast does), the one below should fit if all others miss.
     """
-    best = standing.best
-    leading = _more_capable(standing, best)[:number]
+    best, table = standing.best, standing.table
+    leading = _more_capable(standing, number)
     top, bottom = (leading[0], leading[-1]) if leading else (best, best)
     if top is None or bottom is None:
         return []
-    on_front = {name.rpartition("-")[0] for name in standing.pareto}
-    front = [
-        student for student in standing.by_capacity if student.name in on_front and not standing.is_measured(student)
-    ]
-    above = [student for student in front if _exceeds(student, top) and keeps(standing.ratio(student, "mid"))]
-    below = [student for student in front if _exceeds(bottom, student) and keeps(standing.ratio(student))]
-    safer = [student for student in below if best is None or _exceeds(student, best)]
-    return [*above[-1:], *leading, *safer[:1]]
+    front = np.zeros(len(table), np.bool_)
+    front[[row for row, _ in standing.front]] = True
+    front &= ~standing.complete
+    above = front & table.exceeds(top) & (standing.best_ratios("mid") <= 1)
+    below = front & standing.feasible & ~table.exceeds(bottom)
+    below[bottom] = False
+    if best is not None:
+        below &= table.exceeds(best)
+    nearest_above = table.rank(np.flatnonzero(above))[:1]
+    return [*map(int, nearest_above), *leading, *table.leading(below, 1)]
 
 
-def next_finalists(standing: Standing, number: int) -> list[PricedStudent]:
+def next_finalists(standing: Standing, number: int) -> list[int]:
     """Who to measure after the first finalists: at most `number` students, none when measuring more cannot help.
 
     Feasible ones that are more capable than the best measured one; without any such and without a best one, those
     whose forecast comes nearest to the limits and does not rule them out.
     """
-    best = standing.best
-    if best is not None or standing.feasible:
-        return _more_capable(standing, best)[:number]
-    open_students = [
-        (ratio, student.name, student)
-        for student in standing.students
-        if not standing.is_measured(student)
-        and keeps(standing.ratio(student, "low"))
-        and (ratio := standing.ratio(student, "mid")) is not None
-    ]
-    return [student for _, _, student in sorted(open_students, key=lambda item: item[:2])[:number]]
+    if standing.best is not None or standing.feasible.any():
+        return _more_capable(standing, number)
+    ratios = standing.best_ratios("mid")
+    open_rows = np.flatnonzero(~standing.complete & (standing.best_ratios("low") <= 1) & ~np.isnan(ratios))
+    order = np.lexsort([standing.table.capacity[open_rows], ratios[open_rows]])
+    return [int(row) for row in open_rows[order[:number]]]
 
 
-def _more_capable(standing: Standing, best: PricedStudent | None) -> list[PricedStudent]:
-    """The feasible students above `best`, the most capable first; none of them was measured, or it would be best."""
-    return [student for student in standing.feasible if best is None or _exceeds(student, best)]
-
-
-def _exceeds(one: PricedStudent, other: PricedStudent | None) -> bool:
-    return other is not None and capacity_order(one) > capacity_order(other)
+def _more_capable(standing: Standing, number: int) -> list[int]:
+    """The feasible students above the best one, the most capable first; none was measured, or it would be best."""
+    better = standing.feasible
+    if standing.best is not None:
+        better = better & standing.table.exceeds(standing.best)
+    return standing.table.leading(better, number)
 
 
 def reason_text(student: PricedStudent, limits: Sequence[Limit]) -> str:

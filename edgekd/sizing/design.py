@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import numpy as np
 
-from edgekd.sizing.price import PricedStudent
+from edgekd.sizing.table import Numbers, Table
 
 
-def spanning(students: Sequence[PricedStudent], number: int) -> list[PricedStudent]:
-    """At most `number` of `students`: the one of least work, of most work, of median work, then always the farthest.
+def spanning(table: Table, number: int) -> list[int]:
+    """At most `number` rows of `table`: the one of least work, of most work, of median work, then always the farthest.
 
-    Far is meant in (layers, hidden, heads, ffn), each as a logarithm scaled to its range, from the nearest student
-    already taken. A fit predicts badly beyond the students it was made from, so these reach to the ends of the space;
-    benchmarks/sizing_fit.py compares them with random ones.
+    Far is meant in the dimensions and the length of input, each as a logarithm scaled to its range, from the nearest
+    student already taken. A fit predicts badly beyond the students it was made from, so these reach to the ends of the
+    space; benchmarks/sizing_fit.py compares them with random ones.
     """
-    order = sorted(range(len(students)), key=lambda index: (students[index].macs, students[index].name))
+    # Ties go to the one of least work, which is also the one measured fastest.
+    order = np.lexsort([*reversed(table.specs.columns), table.sequence, table.counts.macs])
     if number >= len(order):
-        return [students[index] for index in order]
-    taken = [order[0], order[-1], order[len(order) // 2]][:number]
-    places = _places(students)
-    distances = [min(math.dist(place, places[index]) for index in taken) for place in places]
+        return [int(row) for row in order]
+    places = _places(table)[:, order]
+    taken = [0, len(order) - 1, len(order) // 2][:number]
+    distances = np.min([_squares(places, at) for at in taken], axis=0)
     while len(taken) < number:
-        # Ties go to the one of least work, which is also the one measured fastest.
-        farthest = max(order, key=lambda index: distances[index])
+        farthest = int(np.argmax(distances))
         taken.append(farthest)
-        here = places[farthest]
-        distances = [min(old, math.dist(place, here)) for old, place in zip(distances, places, strict=True)]
-    return [students[index] for index in taken]
+        distances = np.minimum(distances, _squares(places, farthest))
+    return [int(order[at]) for at in taken]
 
 
-def _places(students: Sequence[PricedStudent]) -> list[tuple[float, ...]]:
+def _squares(places: Numbers, at: int) -> Numbers:
+    found: Numbers = ((places - places[:, at : at + 1]) ** 2).sum(axis=0)
+    return found
+
+
+def _places(table: Table) -> Numbers:
     columns = []
-    for name in ("layers", "hidden", "heads", "ffn"):
-        values = [math.log(getattr(student.spec, name)) for student in students]
-        low, span = min(values), max(values) - min(values)
-        columns.append([(value - low) / span if span else 0.0 for value in values])
-    return list(zip(*columns, strict=True))
+    for values in (*table.specs.columns, table.sequence):
+        logs = np.log(values)
+        span = logs.max() - logs.min()
+        if span:
+            columns.append((logs - logs.min()) / span)
+    return np.array(columns or [np.zeros(len(table))])

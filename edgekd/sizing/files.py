@@ -4,18 +4,20 @@
 do not start again because a measured time came out a little different. Everything measured, and all that follows from
 it, stands in `sizing.json`.
 
-A space may hold 100 000 students, so both files have tables: `columns` names what each list in `students`, or by
+A space may hold many students, so both files have tables: `columns` names what each list in `students`, or by
 candidate in `forecasts`, holds. What a student shares with the teacher is not repeated, nor what follows from other
-columns; after reading, `StudentsFile` and `SizingFile` hold it all as objects. See tables.py.
+columns; after reading, `StudentsFile` and `SizingFile` hold it all as objects. See tables.py. Of more than 10 000
+students the ones that matter are listed (writing.py says which), and both files say how many there are.
 
 History of the format
+    3.0  students have a sequence; `possible`, `front`, `compare`, `predicted` and `error`; very large spaces are not
+         listed whole.
     2.0  tables of students and forecasts, a line each.
     1.0  an object for each student and forecast.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,26 +26,19 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from edgekd.config import Model
 from edgekd.cost.calibrate import Fit
 from edgekd.errors import InputError, RecordError
-from edgekd.files import read_json, write_text
-from edgekd.sizing.forecast import Fits
-from edgekd.sizing.price import PricedStudent
-from edgekd.sizing.search import Sizing
+from edgekd.files import read_json
 from edgekd.sizing.tables import (
     FORECAST_COLUMNS,
     MOST_PARAMETERS,
-    forecast_row,
     forecast_table,
-    lines_text,
-    price_table,
     rows_in,
     student_columns,
-    student_row,
     student_table,
 )
 from edgekd.student import StudentSpec
 from edgekd.text import printable
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "3.0"
 
 
 class RooflineRow(Model):
@@ -67,10 +62,14 @@ class PriceRow(Model):
 
 
 class StudentRow(Model):
-    """A student of the space. `capacity` is its parameters outside the embeddings, `share` that of the teacher's."""
+    """A student of the space, at one length of input.
+
+    `capacity` is its parameters outside the embeddings, `share` all of them against the teacher's.
+    """
 
     id: str
     spec: dict[str, Any]
+    sequence: int
     parameters: int = Field(gt=0, lt=MOST_PARAMETERS)
     capacity: int
     share: float
@@ -94,9 +93,13 @@ class StudentRow(Model):
 
 
 class StudentsFile(Model):
-    """What was decided: the students of the space, and the one to train. `chosen` is None when none keeps the SLA."""
+    """What was decided: the students of the space, and the one to train. `chosen` is None when none keeps the SLA.
 
-    schema_version: Literal["2.0"] = "2.0"
+    `considered` counts combinations and `possible` those of them that are students, of which `students` may list only
+    a part; it is None in a space that was searched and not counted. `sequence` is that of the chosen student.
+    """
+
+    schema_version: Literal["3.0"] = "3.0"
     kind: Literal["students"] = "students"
     device: str
     precisions: list[str]
@@ -105,6 +108,7 @@ class StudentsFile(Model):
     threads: int
     teacher: StudentRow
     considered: int
+    possible: int | None
     refused: dict[str, int]
     warnings: list[str]
     students: list[StudentRow]
@@ -212,18 +216,45 @@ class ObstacleRow(Model):
     text: str
 
 
-class SizingFile(Model):
-    """The evidence behind a `students.json`; students by id, candidates as ID-PRECISION."""
+class FrontRow(Model):
+    """How many candidates the Pareto set has.
 
-    schema_version: Literal["2.0"] = "2.0"
+    No candidate of the space is more than the share `within` better in latency, memory and parameters than one of it.
+    """
+
+    candidates: int
+    within: float
+
+
+class ErrorRow(Model):
+    """How far predictions were from what was measured afterwards (see `edgekd.sizing.measuring.PredictionError`)."""
+
+    candidates: int
+    held: int
+    median: float
+    worst: float
+
+
+class SizingFile(Model):
+    """The evidence behind a `students.json`; students by id, candidates as ID-PRECISION.
+
+    `compare` is which end of an interval had to keep a limit, `predicted` the latency in seconds that finalists should
+    have had before they were measured, `pareto` lists the front or an even part of it.
+    """
+
+    schema_version: Literal["3.0"] = "3.0"
     kind: Literal["sizing"] = "sizing"
     limits: list[LimitRow]
+    compare: Literal["upper", "middle"]
     calibrated: list[str]
     finalists: list[str]
     repeated: list[str]
     measurements: dict[str, MeasurementRow]
+    predicted: dict[str, IntervalRow]
+    error: ErrorRow | None
     fits: dict[str, FitRow]
     forecasts: dict[str, ForecastRow]
+    front: FrontRow
     pareto: list[str]
     chosen: str | None
     fitting: list[str]
@@ -240,49 +271,6 @@ class SizingFile(Model):
         return {**table, "forecasts": dict(zip(forecasts, map(forecast_table, rows), strict=True))}
 
 
-def write_students(sizing: Sizing, path: Path) -> None:
-    """Store what `sizing` decided at `path`, without a measured number. Errors: StorageError, InputError."""
-    table = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "students",
-        "device": sizing.device,
-        "precisions": sizing.setting.precisions,
-        "batch": sizing.setting.batch,
-        "sequence": sizing.setting.sequence,
-        "threads": sizing.setting.threads,
-        "teacher": _teacher_table(sizing.teacher),
-        "considered": sizing.enumeration.considered,
-        "refused": sizing.enumeration.refused,
-        "warnings": sizing.enumeration.warnings,
-        "columns": student_columns(sizing.setting.precisions),
-        "students": [student_row(student) for student in sizing.students],
-        "chosen": sizing.chosen.name if sizing.chosen else None,
-        "reason": sizing.reason,
-    }
-    write_text(path, lines_text(table))
-
-
-def write_sizing(sizing: Sizing, path: Path) -> None:
-    """Store the evidence of `sizing` at `path`. Errors: StorageError, InputError."""
-    table = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "sizing",
-        "limits": [asdict(limit) for limit in sizing.limits],
-        "calibrated": sizing.calibrated,
-        "finalists": sizing.finalists,
-        "repeated": sizing.repeated,
-        "measurements": {name: asdict(found) for name, found in sizing.measurements.items()},
-        "fits": {precision: _fit_table(fits) for precision, fits in sizing.fits.items()},
-        "columns": FORECAST_COLUMNS,
-        "forecasts": {name: forecast_row(forecast) for name, forecast in sizing.forecasts.items()},
-        "pareto": sizing.pareto,
-        "chosen": sizing.chosen.name if sizing.chosen else None,
-        "fitting": sizing.fitting,
-        "obstacle": sizing.obstacle.to_dict() if sizing.obstacle else None,
-    }
-    write_text(path, lines_text(table))
-
-
 def read_students(path: Path) -> StudentsFile:
     """The decisions in the file at `path`. Errors: InputError when unreadable, RecordError when it is no such file."""
     return _read(path, StudentsFile, "students")
@@ -291,24 +279,6 @@ def read_students(path: Path) -> StudentsFile:
 def read_sizing(path: Path) -> SizingFile:
     """The evidence in the file at `path`. Errors: InputError when unreadable, RecordError when it is no such file."""
     return _read(path, SizingFile, "sizing")
-
-
-def _teacher_table(teacher: PricedStudent) -> dict[str, Any]:
-    return {
-        "id": teacher.name,
-        "spec": teacher.spec.to_dict(),
-        "parameters": teacher.parameters,
-        "capacity": teacher.capacity,
-        "share": teacher.share,
-        "macs": teacher.macs,
-        "prices": {precision: price_table(price) for precision, price in teacher.prices.items()},
-        "warnings": teacher.warnings,
-    }
-
-
-def _fit_table(fits: Fits) -> dict[str, Any]:
-    tables = {name: getattr(fits, name) for name in ("latency", "memory", "size")}
-    return {name: fit.to_dict() if fit else None for name, fit in tables.items()}
 
 
 M = TypeVar("M", bound=Model)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
-from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Interval, Sample, Terms, fit
+import numpy as np
+
+from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, Terms, fit
 from edgekd.errors import MeasureError
 from edgekd.sizing.limits import Costs
-from edgekd.sizing.price import Price, PricedStudent
+from edgekd.sizing.price import PricedStudent
+from edgekd.sizing.table import Ends, Table
 from edgekd.student import Candidate
 
 # The first two tell most by themselves; the others must be earned by the measurements (see edgekd/cost/fitting.py).
@@ -56,18 +60,23 @@ class Fits:
     size: Fit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a candidate should take. `latency` (seconds, median) is None when nothing is known about it."""
+End = Literal["low", "mid", "high"]
 
-    latency: Interval | None
-    memory: Interval
-    size: Interval
 
-    def costs(self, end: str, spread: float) -> Costs:
-        """The 'low', 'mid' or 'high' end of each interval."""
-        latency = None if self.latency is None else getattr(self.latency, end)
-        return Costs(latency, getattr(self.memory, end), getattr(self.size, end), spread)
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """What every student of a table should take in one precision; `latency` is that of the median, in seconds."""
+
+    latency: Ends
+    memory: Ends
+    size: Ends
+
+    def costs(self, row: int, end: End, spread: float) -> Costs:
+        """The `end` of each interval of the student at `row`."""
+        latency_s, memory_bytes, size_bytes = (
+            float(getattr(ends, end)[row]) for ends in (self.latency, self.memory, self.size)
+        )
+        return Costs(None if math.isnan(latency_s) else latency_s, memory_bytes, size_bytes, spread)
 
 
 def fitted(
@@ -84,13 +93,9 @@ def fitted(
     return {precision: _fits(students, measurements, precision, confirmed) for precision in precisions}
 
 
-def forecasts(students: Sequence[PricedStudent], fits: Mapping[str, Fits]) -> dict[str, Forecast]:
-    """The forecast of every student in every precision, by candidate name."""
-    return {
-        f"{student.name}-{precision}": _forecast(price, student.features[precision], fits[precision])
-        for student in students
-        for precision, price in student.prices.items()
-    }
+def forecasts(table: Table, fits: Mapping[str, Fits]) -> dict[str, Forecasts]:
+    """The forecasts of every student of `table`, by precision."""
+    return {precision: _forecasts(table, precision, fits[precision]) for precision in table.precisions}
 
 
 def usual_spread(measurements: Mapping[str, Measurement]) -> float:
@@ -98,13 +103,13 @@ def usual_spread(measurements: Mapping[str, Measurement]) -> float:
     return median(found.spread for found in measurements.values()) if measurements else 0.0
 
 
-def measured_costs(found: Measurement, forecast: Forecast, spread: float) -> Costs:
-    """The upper ends of what was measured; the forecast for what was not."""
+def measured_costs(found: Measurement, forecast: Costs, compare: str) -> Costs:
+    """What was measured, of its latency the upper end unless the `middle` is compared; else the forecast."""
     return Costs(
-        found.high_s,
-        forecast.memory.high if found.peak_memory_bytes is None else found.peak_memory_bytes,
-        forecast.size.high if found.size_bytes is None else found.size_bytes,
-        spread,
+        found.latency_s if compare == "middle" else found.high_s,
+        forecast.memory_bytes if found.peak_memory_bytes is None else found.peak_memory_bytes,
+        forecast.size_bytes if found.size_bytes is None else found.size_bytes,
+        forecast.spread,
     )
 
 
@@ -116,7 +121,7 @@ def _fits(
 ) -> Fits:
     latency, memory, size = list[Sample](), list[Sample](), list[Sample]()
     for student in students:
-        name = Candidate(student.spec, precision).name
+        name = Candidate(student.spec, precision, student.sequence).name
         found = measurements.get(name)
         if found is None:
             continue
@@ -136,27 +141,23 @@ def _fit_or_none(samples: list[Sample], terms: Terms) -> Fit | None:
     return fit(samples, terms) if len(samples) >= LEAST_SAMPLES else None
 
 
-def _forecast(price: Price, features: Mapping[str, float], fits: Fits) -> Forecast:
-    return Forecast(
-        _roofline(price) if fits.latency is None else fits.latency.predict(features),
-        _memory(price) if fits.memory is None else fits.memory.predict(features),
-        _size(price) if fits.size is None else fits.size.predict(features),
-    )
+def _forecasts(table: Table, precision: str, fits: Fits) -> Forecasts:
+    features = table.features(precision)
 
+    def predicted(fit: Fit | None, otherwise: Callable[[], Ends]) -> Ends:
+        return otherwise() if fit is None else Ends(*fit.predict_columns(features))
 
-def _roofline(price: Price) -> Interval | None:
-    found = price.roofline
-    if found.low_s is None or found.mid_s is None or found.high_s is None:
-        return None
-    return Interval(found.low_s, found.mid_s, found.high_s)
+    def roofline() -> Ends:
+        found = table.roofline(precision)
+        return Ends(*[np.full(len(table), np.nan)] * 3) if isinstance(found, str) else found[0]
 
+    def memory() -> Ends:
+        # Weights and activations must be there; a runtime may hold the weights twice while it opens the file.
+        weights, usual = table.counts.weight_bytes[precision], table.memory_bytes(precision)
+        activations = table.counts.peak_activation_bytes[precision]
+        return Ends(weights + activations, usual, usual + weights)
 
-def _memory(price: Price) -> Interval:
-    # Weights and activations must be there; a runtime may hold the weights twice while it opens the file.
-    weights, activations = price.counts.weight_bytes, price.counts.peak_activation_bytes
-    return Interval(weights + activations, price.memory_bytes, price.memory_bytes + weights)
+    def size() -> Ends:
+        return Ends(*[table.counts.weight_bytes[precision]] * 3)
 
-
-def _size(price: Price) -> Interval:
-    weights = float(price.counts.weight_bytes)
-    return Interval(weights, weights, weights)
+    return Forecasts(predicted(fits.latency, roofline), predicted(fits.memory, memory), predicted(fits.size, size))

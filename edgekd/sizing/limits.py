@@ -38,7 +38,11 @@ class Limit:
 
     def scaled(self, value: float, spread: float) -> float:
         """What a median latency of `value` becomes at this limit's percentile; other quantities stay as they are."""
-        return value * tail_factor(self.percentile, spread) if self.quantity == "latency_s" else value
+        return value * self.factor(spread)
+
+    def factor(self, spread: float) -> float:
+        """How many times a median latency is to be taken at this limit's percentile; 1 for other quantities."""
+        return tail_factor(self.percentile, spread) if self.quantity == "latency_s" else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,6 @@ def limits_from_sla(sla: Sla, profile: DeviceProfile) -> list[Limit]:
     if sla.size is not None:
         limits.append(Limit("size", "size_bytes", sla.size))
     return limits
-
-
-def worst_ratio(costs: Costs, limits: Sequence[Limit]) -> float | None:
-    """The largest of value / limit: at most 1 when every limit is kept, 0 without limits, None when one is unknown."""
-    ratios = ratios_by_limit(costs, limits)
-    known = [ratio for ratio in ratios.values() if ratio is not None]
-    worst = max(known, default=0.0)
-    return None if worst <= 1 and len(known) < len(ratios) else worst
 
 
 def ratios_by_limit(costs: Costs, limits: Sequence[Limit]) -> Mapping[str, float | None]:

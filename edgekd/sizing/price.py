@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgekd.cost.count import Counts, count
+from edgekd.cost.count import Counts, count_each, parameters
+from edgekd.cost.operators import operators
 from edgekd.cost.predict import Prediction, predict, predict_memory
+from edgekd.cost.terms import latency_terms
 from edgekd.device import DeviceProfile
-from edgekd.sizing.space import SMALL_SHARE
-from edgekd.sizing.tally import CountTally
 from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_share
+
+SMALL_SHARE = 0.05  # of the teacher's parameters, our choice: below it, expect to lose much of its accuracy
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What every student is priced and measured at."""
+    """What every student is priced and measured at; `sequence` where a student has no length of its own."""
 
     precisions: tuple[str, ...]
     batch: int
@@ -36,7 +38,10 @@ class Price:
 
 @dataclass(frozen=True, eq=False)
 class PricedStudent:
-    """A student with its prices by precision. `capacity` is the parameters outside the embeddings."""
+    """A student with its prices by precision. `capacity` is the parameters outside the embeddings.
+
+    `sequence` is the tokens per input where the space leaves a choice of them, else 0.
+    """
 
     spec: StudentSpec
     parameters: int
@@ -44,11 +49,12 @@ class PricedStudent:
     share: float
     prices: dict[str, Price]
     warnings: tuple[str, ...]
+    sequence: int = 0
 
     @cached_property
     def name(self) -> str:
-        """The name of the spec."""
-        return self.spec.name
+        """The name of the spec, with the sequence where the space leaves a choice of it."""
+        return Candidate(self.spec, sequence=self.sequence).student
 
     @property
     def macs(self) -> int:
@@ -58,7 +64,7 @@ class PricedStudent:
     @property
     def candidates(self) -> list[Candidate]:
         """The student in each allowed precision."""
-        return [Candidate(self.spec, precision) for precision in self.prices]
+        return [Candidate(self.spec, precision, self.sequence) for precision in self.prices]
 
     @cached_property
     def features(self) -> dict[str, dict[str, float]]:
@@ -66,24 +72,20 @@ class PricedStudent:
         return {precision: _features(self.spec, price.counts) for precision, price in self.prices.items()}
 
 
-def capacity_order(student: PricedStudent) -> tuple[int, int, str]:
-    """The sort key that puts the most capable student last: parameters outside the embeddings, then depth.
-
-    The parameter count is the prior because it ranks trained transformers better than the training-free metrics tried
-    so far; embeddings are left out because a large vocabulary adds parameters that hardly add quality. The name only
-    makes the order total.
-    Source: Javaheripi et al. 2022, arXiv:2203.02094; Kaplan et al. 2020, arXiv:2001.08361.
-    """
-    return student.capacity, student.spec.layers, student.name
-
-
 def priced(
-    students: Sequence[StudentSpec], teacher: StudentSpec, profile: DeviceProfile, setting: Setting
+    students: Sequence[StudentSpec],
+    teacher: StudentSpec,
+    profile: DeviceProfile,
+    setting: Setting,
+    *,
+    sequence: int = 0,
 ) -> list[PricedStudent]:
-    """`students` with their prices, in the same order."""
-    reference = count(teacher, batch=setting.batch, sequence=setting.sequence, precision="fp32")
-    tally = CountTally(batch=setting.batch, sequence=setting.sequence, precisions=setting.precisions)
-    return [_priced(spec, reference.parameters, profile, setting, tally.counts(spec)) for spec in students]
+    """`students` with their prices, in the same order; for a few, see table.py for many.
+
+    `sequence` is theirs where the space leaves a choice of it.
+    """
+    whole = parameters(teacher)
+    return [_priced(spec, whole, profile, setting, sequence) for spec in students]
 
 
 def warnings_from_share(share: float) -> tuple[str, ...]:
@@ -95,8 +97,13 @@ def warnings_from_share(share: float) -> tuple[str, ...]:
 
 def vocabulary_parameters(spec: StudentSpec) -> int:
     """Parameters that turn inputs into vectors (tokens, positions, patches), and vectors back into tokens."""
+    return vocabulary_rows(spec) * spec.hidden
+
+
+def vocabulary_rows(spec: StudentSpec) -> int:
+    """How many vectors as wide as hidden these parameters are."""
     if spec.family == "vit":
-        return (spec.patch_size**2 * spec.channels + 1 + spec.tokens + 1) * spec.hidden
+        return spec.patch_size**2 * spec.channels + 1 + spec.tokens + 1
     rows = spec.vocabulary
     if spec.architecture != "llama":
         rows += spec.positions
@@ -104,31 +111,30 @@ def vocabulary_parameters(spec: StudentSpec) -> int:
         rows += spec.token_types
     elif not spec.labels and not spec.tied:
         rows += spec.vocabulary
-    return rows * spec.hidden
+    return rows
 
 
 def _features(spec: StudentSpec, counts: Counts) -> dict[str, float]:
+    terms = latency_terms(operators(spec, batch=counts.batch, sequence=counts.sequence))
     return {
         "layers": float(spec.layers),
         "macs": float(counts.macs),
         "weight_bytes": float(counts.weight_bytes),
         "activation_bytes": float(counts.activation_bytes),
         "peak_activation_bytes": float(counts.peak_activation_bytes),
+        **{name: float(value) for name, value in terms.items()},
     }
 
 
 def _priced(
-    spec: StudentSpec,
-    teacher_parameters: int,
-    profile: DeviceProfile,
-    setting: Setting,
-    counts: Mapping[str, Counts],
+    spec: StudentSpec, teacher_parameters: int, profile: DeviceProfile, setting: Setting, sequence: int
 ) -> PricedStudent:
+    counts = count_each(spec, setting.precisions, batch=setting.batch, sequence=sequence or setting.sequence)
     prices = {}
     for precision, counted in counts.items():
         roofline = predict(counted, profile, precision=precision, threads=setting.threads)
         prices[precision] = Price(counted, roofline, predict_memory(counted))
-    parameters = next(iter(prices.values())).counts.parameters
-    share = parameters / teacher_parameters
-    capacity = parameters - vocabulary_parameters(spec)
-    return PricedStudent(spec, parameters, capacity, share, prices, warnings_from_share(share))
+    size = next(iter(prices.values())).counts.parameters
+    share = size / teacher_parameters
+    capacity = size - vocabulary_parameters(spec)
+    return PricedStudent(spec, size, capacity, share, prices, warnings_from_share(share), sequence)

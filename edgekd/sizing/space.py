@@ -2,182 +2,179 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from edgekd.cost.limits import check_within
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.cost.columns import SpecColumns, Whole
+from edgekd.cost.count import parameters
 from edgekd.errors import SpecError
-from edgekd.recipe import Space
-from edgekd.sizing.tally import ParameterTally
+from edgekd.sizing.grid import Grid, Picked
+from edgekd.sizing.layers import Layered, shape_parameters
+from edgekd.sizing.price import SMALL_SHARE
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_share
 
-MAX_COMBINATIONS = 100_000  # our choice: beyond it the list is no longer something a person can look at
-FFN_STEP = 8  # our choice: what vector units and int8 kernels take at once without a rest
-SMALL_SHARE = 0.05  # of the teacher's parameters, our choice: below it, expect to lose much of its accuracy
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Enumeration:
-    """The students of a space in a fixed order, and how many combinations were refused for which reason."""
+    """The students of a space in a fixed order, and how many combinations were refused for which reason.
 
-    students: list[StudentSpec]
+    `considered` counts all combinations, refused ones included. Shapes: `sequence` int64 [students], tokens per input.
+    """
+
+    layered: Layered
+    sequence: Whole
+    considered: int
     refused: dict[str, int]
     warnings: list[str]
 
+    def __len__(self) -> int:
+        return len(self.sequence)
+
     @property
-    def considered(self) -> int:
-        """All combinations, refused ones included."""
-        return len(self.students) + sum(self.refused.values())
+    def specs(self) -> SpecColumns:
+        """The dimensions of the students."""
+        return self.layered.specs
 
 
-class _RefusedError(Exception):
-    """A combination that yields no student, with the reason under which it is counted."""
+def enumerate_students(grid: Grid) -> Enumeration:
+    """Every student of `grid`, ordered by sequence, layers, hidden, head_dim, heads, key heads and ffn.
 
-
-def enumerate_students(space: Space, teacher: StudentSpec) -> Enumeration:
-    """Every student of `space`, ordered by layers, hidden, heads and ffn; what the space leaves out is the teacher's.
-
-    Heads follow from hidden at the teacher's head_dim unless the space names them; key heads keep the teacher's ratio.
-    A ratio of ffn to hidden is rounded to the nearest multiple of 8.
-    Errors: SpecError when nothing is left, with the reasons and what to change, or when the space is too large.
+    Errors: SpecError when nothing is left, with the reasons and what to change.
     """
-    combinations = _combinations(space, teacher)
-    tally = ParameterTally()
-    teacher_parameters = tally.parameters(teacher)
-    students: list[StudentSpec] = []
-    seen: set[StudentSpec] = set()
-    refused: Counter[str] = Counter()
-    small = 0
-    for combination in combinations:
-        try:
-            student = _student(teacher, *combination)
-            _check_new(student, seen)
-            share = tally.parameters(student) / teacher_parameters
-            _check_share(share, space)
-        except _RefusedError as reason:
-            refused[str(reason)] += 1
-            continue
-        students.append(student)
-        small += share < SMALL_SHARE
-    if not students:
-        raise SpecError(_nothing_left(refused, space, teacher))
-    return Enumeration(students, dict(sorted(refused.items())), _warnings(students, small, teacher))
+    found = _by_shape(grid) if "layers" in grid.axes and not grid.ties_layers else _row_by_row(grid)
+    if not len(found):
+        raise SpecError(nothing_left(found.refused, grid))
+    return found
 
 
-def _combinations(space: Space, teacher: StudentSpec) -> list[tuple[int, int, int | None, int]]:
-    layers = _sorted(space.layers, teacher.layers)
-    hidden = _sorted(space.hidden, teacher.hidden)
-    heads: list[int | None] = [*sorted(set(space.heads))] if space.heads else [None]
-    inner = len(set(space.ffn_ratio)) if space.ffn_ratio else len(_sorted(space.ffn, teacher.ffn))
-    size = len(layers) * len(hidden) * len(heads) * inner
-    if size > MAX_COMBINATIONS:
-        raise SpecError(
-            f"the space holds {size} combinations, expected at most {MAX_COMBINATIONS}. "
-            "Give the ranges in space a larger step"
-        )
-    return [
-        (depth, width, head, ffn)
-        for depth, width, head in itertools.product(layers, hidden, heads)
-        for ffn in _inner_widths(space, teacher, width)
-    ]
+def possible(grid: Grid, picked: Picked) -> NDArray[np.bool_]:
+    """Which combinations yield a student, shares included; equal ones are not told apart."""
+    codes, _ = _coded(grid, picked)
+    found: NDArray[np.bool_] = codes == 0
+    if found.any():
+        sizes = shape_parameters(picked.specs.rows(found))
+        shares = sizes.grown(picked.specs.layers[found]) / parameters(grid.teacher)
+        found[found] = (shares >= grid.space.min_share) & (shares <= grid.space.max_share)
+    return found
 
 
-def _sorted(choices: Iterable[int] | None, otherwise: int) -> list[int]:
-    return sorted(set(choices)) if choices is not None else [otherwise]
-
-
-def _inner_widths(space: Space, teacher: StudentSpec, hidden: int) -> Iterator[int]:
-    if space.ffn_ratio is None:
-        yield from _sorted(space.ffn, teacher.ffn)
-        return
-    for ratio in sorted(set(space.ffn_ratio)):
-        yield max(FFN_STEP, round(ratio * hidden / FFN_STEP) * FFN_STEP)
-
-
-def _student(teacher: StudentSpec, layers: int, hidden: int, heads: int | None, ffn: int) -> StudentSpec:
-    for name, value, limit in (
-        ("layers", layers, teacher.layers),
-        ("hidden", hidden, teacher.hidden),
-        ("heads", heads or 0, teacher.heads),
-        ("ffn", ffn, teacher.ffn),
-    ):
-        if value > limit:
-            raise _RefusedError(f"{name} above the teacher's {limit}")
-    heads = _heads(teacher, hidden, heads)
-    key_heads = _key_heads(teacher, heads)
-    try:
-        student = replace(teacher, layers=layers, hidden=hidden, heads=heads, kv_heads=key_heads, ffn=ffn)
-        check_within(student, teacher)
-    except SpecError as error:
-        raise _RefusedError(str(error)) from None
-    return student
-
-
-def _heads(teacher: StudentSpec, hidden: int, heads: int | None) -> int:
-    """The heads that belong to `hidden` at the teacher's head_dim, or those that were named, if they can be."""
-    if heads is None:
-        # A llama whose heads are wider together than hidden keeps that ratio.
-        derived, rest = divmod(hidden * teacher.heads, teacher.hidden)
-        if rest or not derived:
-            raise _RefusedError(f"hidden gives no whole number of heads at the teacher's head_dim {teacher.head_dim}")
-        return derived
-    if teacher.architecture != "llama" and heads * teacher.head_dim != hidden:
-        raise _RefusedError(f"heads x the teacher's head_dim {teacher.head_dim} is not hidden")
-    if hidden % heads:
-        raise _RefusedError("hidden is no multiple of heads")
-    return heads
-
-
-def _key_heads(teacher: StudentSpec, heads: int) -> int:
-    group = teacher.heads // teacher.kv_heads
-    if heads % group:
-        raise _RefusedError(f"heads are no multiple of the teacher's {group} query heads per key head")
-    return heads // group
-
-
-def _check_new(student: StudentSpec, seen: set[StudentSpec]) -> None:
-    if student in seen:
-        raise _RefusedError("repeats another combination")
-    seen.add(student)
-
-
-def _check_share(share: float, space: Space) -> None:
-    if share > space.max_share:
-        raise _RefusedError(f"more than max_share {text_from_share(space.max_share)} of the teacher's parameters")
-    if share < space.min_share:
-        raise _RefusedError(f"less than min_share {text_from_share(space.min_share)} of the teacher's parameters")
-
-
-def _warnings(students: list[StudentSpec], small: int, teacher: StudentSpec) -> list[str]:
-    warnings = []
+def share_warnings(grid: Grid, specs: SpecColumns, shares: NDArray[np.float64]) -> list[str]:
+    """What to say about the students as a whole."""
+    warnings, teacher = [], grid.teacher
+    small = int((shares < SMALL_SHARE).sum())
     if small:
         limit = text_from_share(SMALL_SHARE, 0)
         warnings.append(
-            f"{small} of {len(students)} students have less than {limit} of the teacher's parameters; "
+            f"{small} of {len(specs)} students have less than {limit} of the teacher's parameters; "
             "expect them to lose much of its accuracy"
         )
-    if teacher in students:
+    if specs.where(teacher).any():
         warnings.append(f"the space holds the teacher's own dimensions ({teacher.name})")
     return warnings
 
 
-def _nothing_left(refused: Counter[str], space: Space, teacher: StudentSpec) -> str:
-    reasons = "; ".join(f"{number} x {reason}" for reason, number in refused.most_common(4))
+def _by_shape(grid: Grid) -> Enumeration:
+    """All but layers is looked at once, for the layers change nothing about it but the parameters."""
+    layers = grid.axes["layers"].astype(np.int64)
+    shapes = grid.all_but("layers", "sequence")
+    codes, reasons = _coded(grid, shapes, _first_of_each(shapes.specs))
+    too_deep = layers > grid.teacher.layers
+    refused = np.bincount(codes, minlength=len(reasons)) * int((~too_deep).sum())
+    refused[1] = too_deep.sum() * len(codes)
+    kept, depths = shapes.specs.rows(codes == 0), layers[~too_deep]
+    of = np.tile(np.arange(len(kept)), len(depths))
+    return _finished(grid, Layered(kept, np.repeat(depths, len(kept)), of), dict(zip(reasons, refused, strict=True)))
+
+
+def _row_by_row(grid: Grid) -> Enumeration:
+    rows = grid.all_but("sequence")
+    codes, reasons = _coded(grid, rows, _first_of_each(rows.specs))
+    kept = rows.specs.rows(codes == 0)
+    refused = dict(zip(reasons, np.bincount(codes, minlength=len(reasons)), strict=True))
+    return _finished(grid, Layered(kept, kept.layers, np.arange(len(kept))), refused)
+
+
+def _coded(grid: Grid, picked: Picked, first: NDArray[np.bool_] | None = None) -> tuple[Whole, list[str]]:
+    """For each combination the index of the reason that refuses it, 0 for none, and the reasons."""
+    codes, reasons = np.zeros(len(picked.specs), np.int64), [""]
+    for reason, mask in grid.reasons(picked):
+        codes[(codes == 0) & mask] = len(reasons)
+        reasons.append(reason)
+    if first is not None:
+        # Of equal combinations the first counts; equal ones are all refused or all possible.
+        codes[(codes == 0) & ~first] = len(reasons)
+        reasons.append("repeats another combination")
+    return codes, reasons
+
+
+def _first_of_each(specs: SpecColumns) -> NDArray[np.bool_]:
+    keys, most = np.zeros(len(specs), np.int64), 1
+    for column in specs.columns:
+        levels = int(column.max(initial=0)) + 1
+        if most * levels >= 2**63:
+            keys = np.unique(keys, return_inverse=True)[1]
+            most = len(keys)
+        keys, most = keys * levels + column, most * levels
+    found = np.zeros(len(specs), np.bool_)
+    found[np.unique(keys, return_index=True)[1]] = True
+    return found
+
+
+def _finished(grid: Grid, layered: Layered, refused: dict[str, int]) -> Enumeration:
+    """What the bounds on the share leave of the possible combinations, at each length of input."""
+    shares = layered.parameters / parameters(grid.teacher)
+    space, sequences = grid.space, grid.sequences
+    above, below = shares > space.max_share, shares < space.min_share
+    of_teacher = "of the teacher's parameters"
+    refused |= {
+        f"more than max_share {text_from_share(space.max_share)} {of_teacher}": above.sum(),
+        f"less than min_share {text_from_share(space.min_share)} {of_teacher}": below.sum(),
+        "": 0,
+    }
+    kept = ~above & ~below
+    if not kept.all():
+        layered, shares = layered.rows(kept), shares[kept]
+    number = len(shares)
+    warnings = share_warnings(grid, layered.specs, shares) if number else []
+    return Enumeration(
+        layered if len(sequences) == 1 else layered.rows(np.tile(np.arange(number), len(sequences))),
+        np.repeat(np.array(sequences, np.int64), number),
+        grid.size,
+        {reason: int(count) * len(sequences) for reason, count in sorted(refused.items()) if count},
+        warnings,
+    )
+
+
+def nothing_left(refused: dict[str, int], grid: Grid) -> str:
+    """Why a space holds no student, and what to change."""
+    space, teacher = grid.space, grid.teacher
+    most = sorted(refused.items(), key=lambda item: (-item[1], item[0]))[:4]
+    reasons = "; ".join(f"{number} x {reason}" for reason, number in most)
     advice = []
     if any("min_share" in reason for reason in refused):
         advice.append(f"lower space.min_share (now {space.min_share:g}) or add larger students")
     if any("max_share" in reason for reason in refused):
         advice.append(f"raise space.max_share (now {space.max_share:g}) or add smaller students")
     if any("heads" in reason for reason in refused):
-        step = _hidden_step(teacher)
-        advice.append(f"choose hidden as multiples of {step}, and leave heads out")
+        advice.append(f"choose hidden as multiples of {_hidden_step(teacher)}, and leave heads out")
+    if any("head_dim does not divide" in reason for reason in refused):
+        advice.append(f"choose head_dim among {_listed(_divisors(teacher))}")
     if any("above the teacher" in reason for reason in refused):
         advice.append(f"stay within the teacher ({teacher.name})")
     mend = ", ".join(advice) or "change the choices in space"
     return f"space: all {sum(refused.values())} combinations were refused ({reasons}). To get students: {mend}"
+
+
+def _divisors(teacher: StudentSpec) -> list[int]:
+    return [size for size in range(1, teacher.head_dim + 1) if teacher.head_dim % size == 0]
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _hidden_step(teacher: StudentSpec) -> int:

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from edgekd.errors import RecordError
-from edgekd.sizing.forecast import Forecast
-from edgekd.sizing.price import Price, PricedStudent, warnings_from_share
+from edgekd.sizing.price import warnings_from_share
 
 DIMENSIONS = ("layers", "hidden", "heads", "head_dim", "kv_heads", "ffn")
-STUDENT_COLUMNS = ("id", *DIMENSIONS, "parameters", "capacity", "macs")
+STUDENT_COLUMNS = ("id", *DIMENSIONS, "sequence", "parameters", "capacity", "macs")
 BYTES = ("weight_bytes", "activation_bytes", "peak_activation_bytes", "memory_bytes")
 ROOFLINE = ("low_s", "mid_s", "high_s", "bound")
 PRICE_COLUMNS = (*BYTES, *ROOFLINE)
@@ -30,19 +29,6 @@ MOST_PARAMETERS = 2**63
 def student_columns(precisions: Sequence[str]) -> list[str]:
     """The columns of a student with prices in `precisions`."""
     return [*STUDENT_COLUMNS, *(f"{precision}.{name}" for precision in precisions for name in PRICE_COLUMNS)]
-
-
-def student_row(student: PricedStudent) -> list[Any]:
-    """The values of `student`, in the order of student_columns."""
-    spec = student.spec
-    dimensions = [spec.layers, spec.hidden, spec.heads, spec.head_dim, spec.kv_heads, spec.ffn]
-    prices = [value for price in student.prices.values() for value in _price_row(price)]
-    return [student.name, *dimensions, student.parameters, student.capacity, student.macs, *prices]
-
-
-def price_table(price: Price) -> dict[str, Any]:
-    """`price` as an object."""
-    return _price_from_row(_price_row(price), price.roofline.note)
 
 
 def student_table(
@@ -63,13 +49,6 @@ def student_table(
     return {**own, "spec": spec, "share": share, "prices": by_precision, "warnings": list(warnings_from_share(share))}
 
 
-def forecast_row(forecast: Forecast) -> list[float | None]:
-    """The values of `forecast`, in the order of FORECAST_COLUMNS."""
-    latency, memory, size = forecast.latency, forecast.memory, forecast.size
-    known = [None, None, None] if latency is None else [latency.low, latency.mid, latency.high]
-    return [*known, memory.low, memory.mid, memory.high, size.low, size.mid, size.high]
-
-
 def forecast_table(row: Sequence[Any]) -> dict[str, Any]:
     """A forecast as an object again."""
     parts = {quantity: row[3 * index : 3 * index + 3] for index, quantity in enumerate(QUANTITIES)}
@@ -87,12 +66,6 @@ def rows_in(value: Any, columns: Sequence[str], where: str) -> list[list[Any]]:
         if not isinstance(row, list) or len(row) != len(columns):
             raise ValueError(f"{where}: entry {index} is no list of {len(columns)} values, one for each of columns")
     return value
-
-
-def _price_row(price: Price) -> list[Any]:
-    counts, roof = price.counts, price.roofline
-    taken = [counts.weight_bytes, counts.activation_bytes, counts.peak_activation_bytes, price.memory_bytes]
-    return [*taken, roof.low_s, roof.mid_s, roof.high_s, roof.bound]
 
 
 def _price_from_row(row: Sequence[Any], note: str) -> dict[str, Any]:

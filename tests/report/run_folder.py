@@ -24,9 +24,9 @@ from edgekd.record import (
     Runtime,
     write_record,
 )
-from edgekd.sizing.files import write_sizing, write_students
 from edgekd.sizing.forecast import Measurement
 from edgekd.sizing.search import Sizing, size
+from edgekd.sizing.writing import write_sizing, write_students
 from edgekd.student import Candidate, StudentSpec
 
 STEPS = ("teacher", "size", "distill", "export", "bench", "gate")

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from edgekd.cost.count import Counts, count
 from edgekd.device import DeviceProfile
@@ -32,7 +36,7 @@ class SyntheticBoard:
         return round(70e6 + 1.4 * self.counts(candidate).weight_bytes)
 
     def counts(self, candidate: Candidate) -> Counts:
-        sequence = candidate.spec.tokens or SEQUENCE
+        sequence = candidate.spec.tokens or candidate.sequence or SEQUENCE
         return count(candidate.spec, batch=1, sequence=sequence, precision=candidate.precision)
 
     def __call__(self, candidates: Sequence[Candidate]) -> dict[str, Measurement]:

@@ -1,63 +1,76 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import pytest
+from every import everyone, tabled
 
-from edgekd.cost.calibrate import Interval
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Space
-from edgekd.sizing.choice import Standing, first_finalists, keeps, next_finalists, reason_text
-from edgekd.sizing.forecast import Forecast, Measurement
+from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists, reason_text, worst_ratios
+from edgekd.sizing.forecast import Forecasts, Measurement
 from edgekd.sizing.limits import Limit
-from edgekd.sizing.price import PricedStudent, Setting, priced
-from edgekd.sizing.space import enumerate_students
+from edgekd.sizing.table import Ends, Table
 from edgekd.student import StudentSpec
 
 LIMIT = Limit("latency.p50", "latency_s", 1.0)
+P95 = Limit("latency.p95", "latency_s", 0.010, 0.95)
+MEMORY = Limit("memory", "memory_bytes", 100.0)
 Make = Callable[..., Standing]
 
 
 @pytest.fixture
-def six(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> list[PricedStudent]:
+def six(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> Table:
     """Six students of 1 to 6 layers; the deeper, the more capable."""
-    specs = enumerate_students(Space(layers=[1, 2, 3, 4, 5, 6]), teacher).students
-    return priced(specs, teacher, make_profile(), Setting(("fp32",), 1, 64, 1))
+    return tabled(Space(layers=[1, 2, 3, 4, 5, 6]), teacher, make_profile())
+
+
+def same(value: float, number: int = 6) -> Ends:
+    return Ends(*[np.full(number, value)] * 3)
 
 
 @pytest.fixture
-def make_standing(six: list[PricedStudent]) -> Make:
+def make_standing(six: Table) -> Make:
     def make(
-        latencies_s: list[float], *, factor: float = 1.2, measured_s: Mapping[int, float] | None = None
+        latencies_s: list[float],
+        *,
+        factor: float = 1.2,
+        measured_s: Mapping[int, float] | None = None,
+        compare: Compare = "upper",
     ) -> Standing:
-        flat = Interval(1.0, 1.0, 1.0)
-        expected = {
-            f"{student.name}-fp32": Forecast(Interval(mid / factor, mid, mid * factor), flat, flat)
-            for student, mid in zip(six, latencies_s, strict=True)
-        }
+        mid = np.array(latencies_s)
+        expected = {"fp32": Forecasts(Ends(mid / factor, mid, mid * factor), same(1.0), same(1.0))}
+        touched = [student for student in everyone(six) if student.spec.layers in (measured_s or {})]
         taken = {
-            f"{six[layers - 1].name}-fp32": Measurement(value, 0.0, value, value)
-            for layers, value in (measured_s or {}).items()
+            f"{student.name}-fp32": Measurement(value, 0.0, value, value * 1.01)
+            for student in touched
+            for value in [(measured_s or {})[student.spec.layers]]
         }
-        return Standing(six, [LIMIT], expected, taken)
+        return Standing(six, [LIMIT], expected, touched, taken, compare)
 
     return make
 
 
-def layers_of(students: list[PricedStudent]) -> list[int]:
-    return [student.spec.layers for student in students]
+def layers_of(rows: Iterable[int]) -> list[int]:
+    return [int(row) + 1 for row in rows]
+
+
+def feasible_layers(standing: Standing) -> list[int]:
+    return layers_of(standing.table.leading(standing.feasible, 9))
 
 
 def test_feasible_students_keep_the_limit_with_the_upper_end(make_standing: Make) -> None:
     standing = make_standing([0.2, 0.4, 0.6, 0.8, 0.9, 1.2])
-    assert layers_of(standing.feasible) == [4, 3, 2, 1]
+    assert feasible_layers(standing) == [4, 3, 2, 1]
 
 
 def test_measured_value_replaces_the_forecast(make_standing: Make) -> None:
     standing = make_standing([0.2, 0.4, 0.6, 0.8, 0.9, 1.2], measured_s={4: 1.1, 5: 0.99})
-    assert layers_of(standing.feasible) == [5, 3, 2, 1]
+    assert feasible_layers(standing) == [5, 3, 2, 1]
     assert standing.best is not None
-    assert standing.best.spec.layers == 5
+    assert layers_of([standing.best]) == [5]
 
 
 def test_first_finalists_are_the_most_capable_feasible_ones_and_their_neighbours(make_standing: Make) -> None:
@@ -86,16 +99,59 @@ def test_search_goes_on_only_with_more_capable_feasible_students(make_standing: 
     assert next_finalists(make_standing([0.2, 0.4, 0.5, 0.6, 0.7, 1.2], measured_s={5: 0.7}), 9) == []
 
 
-def test_pareto_set_leaves_out_what_is_slower_and_less_capable(make_standing: Make, six: list[PricedStudent]) -> None:
+def test_pareto_set_leaves_out_what_is_slower_and_less_capable(make_standing: Make, six: Table) -> None:
     standing = make_standing([0.3, 0.2, 0.6, 0.8, 0.7, 1.2])
-    assert standing.pareto == [f"{six[index].name}-fp32" for index in (1, 2, 4, 5)]
+    assert standing.pareto == [f"{six.name(row)}-fp32" for row in (1, 2, 4, 5)]
 
 
-def test_unknown_ratio_does_not_keep_a_limit() -> None:
-    assert not keeps(None)
-    assert keeps(1.0)
-    assert not keeps(1.001)
+def test_a_measured_latency_moves_a_student_off_the_front(make_standing: Make) -> None:
+    standing = make_standing([0.2, 0.3, 0.6, 0.8, 0.9, 1.2], measured_s={2: 0.7})
+    assert layers_of(row for row, _ in standing.front) == [1, 3, 4, 5, 6]
 
 
-def test_reason_names_the_limits_and_no_measured_number(six: list[PricedStudent]) -> None:
-    assert reason_text(six[0], [LIMIT]).endswith("of the students that keep p50 within 1.00 s")
+def test_the_middle_is_compared_when_that_is_asked_for(make_standing: Make) -> None:
+    standing = make_standing([0.2, 0.4, 0.6, 0.8, 0.9, 1.2], measured_s={4: 0.995}, compare="middle")
+    assert feasible_layers(standing) == [5, 4, 3, 2, 1]
+    upper = make_standing([0.2, 0.4, 0.6, 0.8, 0.9, 1.2], measured_s={4: 0.995})
+    assert feasible_layers(upper) == [3, 2, 1]
+
+
+def test_worst_ratio_is_that_of_the_limit_missed_most() -> None:
+    forecast = Forecasts(same(0.005, 1), same(150.0, 1), same(1.0, 1))
+    assert worst_ratios(forecast, [P95, MEMORY], "high", 0.0) == [1.5]
+    assert worst_ratios(forecast, [P95], "high", 0.0) == [pytest.approx(0.541, abs=1e-3)]
+    assert worst_ratios(forecast, [], "high", 0.0) == [0.0]
+
+
+def test_unknown_value_leaves_the_ratio_open_unless_another_limit_is_missed() -> None:
+    memory = Ends(*[np.array([50.0, 150.0])] * 3)
+    ratios = worst_ratios(Forecasts(same(math.nan, 2), memory, memory), [P95, MEMORY], "high", 0.0)
+    assert np.isnan(ratios[0])
+    assert ratios[1] == 1.5
+
+
+def test_of_several_lengths_of_input_the_longest_that_fits_comes_first(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    table = tabled(Space(layers=[1, 2, 3], sequence=[16, 32]), teacher, make_profile())
+    mid = np.array([0.1, 0.2, 0.3, 0.6, 1.1, 1.6])
+    standing = Standing(table, [LIMIT], {"fp32": Forecasts(Ends(mid, mid, mid), same(1.0), same(1.0))}, [], {})
+    assert [table.name(row) for row in table.leading(standing.feasible, 3)] == [
+        "L1-H384-A12-F1536-S32",
+        "L3-H384-A12-F1536-S16",
+        "L2-H384-A12-F1536-S16",
+    ]
+    assert [row for row, _ in standing.front] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_longer_input_that_costs_no_more_takes_a_shorter_one_off_the_front(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    table = tabled(Space(layers=[1, 2], sequence=[16, 32]), teacher, make_profile())
+    mid = np.array([0.9, 0.8, 0.5, 0.8])
+    standing = Standing(table, [LIMIT], {"fp32": Forecasts(Ends(mid, mid, mid), same(1.0, 4), same(1.0, 4))}, [], {})
+    assert [row for row, _ in standing.front] == [1, 2, 3]
+
+
+def test_reason_names_the_limits_and_no_measured_number(six: Table) -> None:
+    assert reason_text(six.student(0), [LIMIT]).endswith("of the students that keep p50 within 1.00 s")

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from every import everyone
 
 from edgekd.cost.calibrate import Fit
 from edgekd.device import DeviceProfile
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, sha256_of_file, write_json
 from edgekd.recipe import Search, Space
-from edgekd.sizing.files import read_sizing, read_students, write_sizing, write_students
+from edgekd.sizing.files import read_sizing, read_students
 from edgekd.sizing.search import Sizing, size
+from edgekd.sizing.table import Ends
+from edgekd.sizing.writing import write_sizing, write_students
 from edgekd.sla import Sla
 from edgekd.student import StudentSpec
 
@@ -61,7 +64,7 @@ def test_decisions_come_back_as_they_were_written(
     assert found.chosen is not None
     assert back.chosen == found.chosen.name
     assert back.chosen_student == found.chosen.spec
-    assert [row.student for row in back.students] == [student.spec for student in found.students]
+    assert [row.student for row in back.students] == [student.spec for student in everyone(found.students)]
     assert back.teacher.student == teacher
     assert back.students[0].prices["fp32"].roofline.bound == "unknown"
     assert back.considered == 9
@@ -90,10 +93,11 @@ def test_every_number_of_every_student_and_forecast_comes_back(
     back, evidence = read_students(tmp_path / "students.json"), read_sizing(tmp_path / "sizing.json")
     assert back.precisions == list(precisions)
     assert any(row.warnings for row in back.students)
-    for row, student in zip([back.teacher, *back.students], [found.teacher, *found.students], strict=True):
+    for row, student in zip([back.teacher, *back.students], [found.teacher, *everyone(found.students)], strict=True):
         assert row.model_dump(exclude={"prices"}) == {
             "id": student.name,
             "spec": student.spec.to_dict(),
+            "sequence": student.prices[precisions[0]].counts.sequence,
             "parameters": student.parameters,
             "capacity": student.capacity,
             "share": student.share,
@@ -109,13 +113,18 @@ def test_every_number_of_every_student_and_forecast_comes_back(
                 "roofline": asdict(price.roofline),
             }
     assert {name: row.model_dump() for name, row in evidence.forecasts.items()} == {
-        name: {
-            "latency_s": asdict(forecast.latency) if forecast.latency else None,
-            "memory_bytes": asdict(forecast.memory),
-            "size_bytes": asdict(forecast.size),
+        f"{found.students.name(row)}-{precision}": {
+            "latency_s": ends_at(forecast.latency, row) if peak else None,
+            "memory_bytes": ends_at(forecast.memory, row),
+            "size_bytes": ends_at(forecast.size, row),
         }
-        for name, forecast in found.forecasts.items()
+        for precision, forecast in found.standing.forecasts.items()
+        for row in range(len(found.students))
     }
+
+
+def ends_at(ends: Ends, row: int) -> dict[str, float]:
+    return {end: float(getattr(ends, end)[row]) for end in ("low", "mid", "high")}
 
 
 def test_ten_thousand_students_are_sized_and_stored_quickly_and_small(
@@ -148,7 +157,7 @@ def test_evidence_comes_back_as_it_was_written(
     assert {name: row.latency_s for name, row in back.measurements.items()} == {
         name: row.latency_s for name, row in found.measurements.items()
     }
-    assert back.pareto == found.pareto
+    assert back.pareto == found.standing.pareto
     assert back.fitting == found.fitting == ["fp32"]
     assert back.obstacle is None
 
@@ -175,10 +184,10 @@ def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
         ({"chosen": "L9"}, "not among the students"),
         ({"surprise": 1}, "surprise"),
         ({"considered": "many"}, "considered"),
-        ({"columns": ["id"]}, "columns are not those of schema_version 2.0"),
+        ({"columns": ["id"]}, "columns are not those of schema_version 3.0"),
         ({"precisions": ["int8"]}, "precisions are not those that the teacher has"),
         ({"precisions": [1]}, "precisions are not those that the teacher has"),
-        ({"students": [["L1"]]}, "students: entry 0 is no list of 18 values"),
+        ({"students": [["L1"]]}, "students: entry 0 is no list of 19 values"),
         ({"students": {}}, "students is no list"),
         ({"teacher": {"id": "L6"}}, r"teacher\.spec"),
     ],

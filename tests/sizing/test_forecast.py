@@ -3,56 +3,86 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from every import everyone, tabled
 
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Space
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts, measured_costs, usual_spread
-from edgekd.sizing.price import PricedStudent, Setting, priced
-from edgekd.sizing.space import enumerate_students
+from edgekd.sizing.limits import Costs
+from edgekd.sizing.price import PricedStudent
+from edgekd.sizing.table import Table
 from edgekd.student import Candidate, StudentSpec
 
 SPACE = Space(layers=[1, 2, 4, 6], hidden=[64, 192, 384], ffn_ratio=[2.0])
 
 
+PRECISIONS = ("fp32", "int8")
+NO_FITS = {precision: Fits() for precision in PRECISIONS}
+
+
 @pytest.fixture
-def students(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> list[PricedStudent]:
-    profile = make_profile(peak="10 GMAC/s")
-    return priced(enumerate_students(SPACE, teacher).students, teacher, profile, Setting(("fp32", "int8"), 1, 64, 1))
+def table(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> Table:
+    return tabled(SPACE, teacher, make_profile(peak="10 GMAC/s"), PRECISIONS)
 
 
-def test_each_precision_has_prices_of_its_own(students: list[PricedStudent], make_board: Callable[..., Any]) -> None:
+@pytest.fixture
+def students(table: Table) -> list[PricedStudent]:
+    return everyone(table)
+
+
+def test_each_precision_has_prices_of_its_own(
+    table: Table, students: list[PricedStudent], make_board: Callable[..., Any]
+) -> None:
     board = make_board(noise=0.0)
-    found = fitted(students, board([c for s in students for c in s.candidates]), ["fp32", "int8"])
-    for student in students:
+    found = forecasts(table, fitted(students, board([c for s in students for c in s.candidates]), PRECISIONS))
+    for row, student in enumerate(students):
         for candidate in student.candidates:
-            interval = forecasts([student], found)[candidate.name].latency
-            assert interval is not None
-            assert interval.mid == pytest.approx(board.true_s(candidate), rel=0.03)
+            assert found[candidate.precision].latency.mid[row] == pytest.approx(board.true_s(candidate), rel=0.03)
+
+
+def test_a_forecast_is_what_the_fit_predicts_for_that_student(
+    table: Table, students: list[PricedStudent], make_board: Callable[..., Any]
+) -> None:
+    fits = fitted(students, make_board()([c for s in students for c in s.candidates]), PRECISIONS)
+    found = forecasts(table, fits)
+    for precision in PRECISIONS:
+        fit = fits[precision].latency
+        assert fit is not None
+        for row, student in enumerate(students):
+            alone = fit.predict(student.features[precision])
+            ends = found[precision].latency
+            assert [ends.low[row], ends.mid[row], ends.high[row]] == pytest.approx([alone.low, alone.mid, alone.high])
 
 
 def test_memory_and_size_are_corrected_by_what_was_measured(
-    students: list[PricedStudent], make_board: Callable[..., Any]
+    table: Table, students: list[PricedStudent], make_board: Callable[..., Any]
 ) -> None:
     board = make_board(noise=0.0)
     some = [candidate for student in students[::2] for candidate in student.candidates]
-    found = forecasts(students, fitted(students, board(some), ["fp32", "int8"]))
-    for student in students:
-        name = f"{student.name}-fp32"
+    found = forecasts(table, fitted(students, board(some), PRECISIONS))["fp32"]
+    for row, student in enumerate(students):
         truth = board.true_memory_bytes(Candidate(student.spec))
-        assert found[name].memory.low <= truth <= found[name].memory.high
+        assert found.memory.low[row] <= truth <= found.memory.high[row]
         weights = student.prices["fp32"].counts.weight_bytes
-        assert found[name].size.mid == pytest.approx(weights + 30_000 * student.spec.layers, rel=0.02)
+        assert found.size.mid[row] == pytest.approx(weights + 30_000 * student.spec.layers, rel=0.02)
 
 
-def test_without_measurements_the_forecast_is_the_roofline_and_the_estimate(students: list[PricedStudent]) -> None:
-    student = students[0]
-    found = forecasts([student], {"fp32": Fits(), "int8": Fits()})[f"{student.name}-fp32"]
-    price = student.prices["fp32"]
-    assert found.latency is not None
-    assert (found.latency.low, found.latency.high) == (price.roofline.low_s, price.roofline.high_s)
-    assert found.memory.low < found.memory.mid == price.memory_bytes < found.memory.high
-    assert found.size.mid == price.counts.weight_bytes
+def test_without_measurements_the_forecast_is_the_roofline_and_the_estimate(
+    table: Table, students: list[PricedStudent]
+) -> None:
+    found, price = forecasts(table, NO_FITS)["fp32"], students[0].prices["fp32"]
+    assert (found.latency.low[0], found.latency.high[0]) == (price.roofline.low_s, price.roofline.high_s)
+    assert found.memory.low[0] < found.memory.mid[0] == price.memory_bytes < found.memory.high[0]
+    assert found.size.mid[0] == price.counts.weight_bytes
+
+
+def test_without_a_peak_no_latency_is_known(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> None:
+    found = forecasts(tabled(SPACE, teacher, make_profile()), {"fp32": Fits()})["fp32"]
+    assert np.isnan(found.latency.mid).all()
+    assert found.costs(0, "high", 0.1).latency_s is None
+    assert found.costs(0, "high", 0.1).memory_bytes == found.memory.high[0]
 
 
 def test_two_measured_students_are_too_few_for_a_fit(
@@ -62,13 +92,14 @@ def test_two_measured_students_are_too_few_for_a_fit(
     assert found == {"fp32": Fits(), "int8": Fits()}
 
 
-def test_what_was_not_measured_is_taken_from_the_forecast(students: list[PricedStudent]) -> None:
-    forecast = forecasts(students[:1], {"fp32": Fits(), "int8": Fits()})[f"{students[0].name}-fp32"]
-    costs = measured_costs(Measurement(1.0, 0.1, 0.9, 1.1), forecast, 0.2)
-    assert (costs.latency_s, costs.spread) == (1.1, 0.2)
-    assert (costs.memory_bytes, costs.size_bytes) == (forecast.memory.high, forecast.size.high)
-    costs = measured_costs(Measurement(1.0, 0.1, 0.9, 1.1, 7, 5), forecast, 0.2)
-    assert (costs.memory_bytes, costs.size_bytes) == (7, 5)
+def test_what_was_not_measured_is_taken_from_the_forecast() -> None:
+    forecast = Costs(2.0, 30.0, 20.0, 0.2)
+    assert measured_costs(Measurement(1.0, 0.1, 0.9, 1.1), forecast, "upper") == Costs(1.1, 30.0, 20.0, 0.2)
+    assert measured_costs(Measurement(1.0, 0.1, 0.9, 1.1, 7, 5), forecast, "upper") == Costs(1.1, 7, 5, 0.2)
+
+
+def test_of_a_measured_latency_the_middle_is_compared_when_that_is_asked_for() -> None:
+    assert measured_costs(Measurement(1.0, 0.1, 0.9, 1.1), Costs(2.0, 3.0, 4.0), "middle").latency_s == 1.0
 
 
 def test_usual_spread_is_the_median_one() -> None:

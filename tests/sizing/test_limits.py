@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from edgekd.device import DeviceProfile
-from edgekd.sizing.limits import Costs, Limit, limits_from_sla, ratios_by_limit, tail_factor, worst_ratio
+from edgekd.sizing.limits import Costs, Limit, limits_from_sla, ratios_by_limit, tail_factor
 from edgekd.sla import Sla
 
 P95 = Limit("latency.p95", "latency_s", 0.010, 0.95)
@@ -34,16 +34,12 @@ def test_every_limit_of_the_sla_that_depends_on_size_is_listed(make_profile: Cal
     assert limits_from_sla(Sla.model_validate({"accuracy": 0.9}), make_profile()) == []
 
 
-def test_worst_ratio_is_that_of_the_limit_missed_most() -> None:
-    costs = Costs(latency_s=0.005, memory_bytes=150.0, size_bytes=None)
-    assert worst_ratio(costs, [P95, MEMORY]) == 1.5
-    assert ratios_by_limit(costs, [P95])["latency.p95"] == pytest.approx(0.541, abs=1e-3)
-    assert worst_ratio(costs, []) == 0.0
-
-
-def test_unknown_value_leaves_the_ratio_open_unless_another_limit_is_missed() -> None:
-    assert worst_ratio(Costs(None, 50.0, None), [P95, MEMORY]) is None
-    assert worst_ratio(Costs(None, 150.0, None), [P95, MEMORY]) == 1.5
+def test_ratios_say_how_much_of_each_limit_is_taken_and_nothing_of_what_is_unknown() -> None:
+    assert ratios_by_limit(Costs(0.005, 150.0, None), [P95, MEMORY]) == {
+        "latency.p95": pytest.approx(0.541, abs=1e-3),
+        "memory": 1.5,
+    }
+    assert ratios_by_limit(Costs(None, 50.0, None), [P95, MEMORY]) == {"latency.p95": None, "memory": 0.5}
 
 
 def test_limits_speak_the_unit_of_a_person() -> None:

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from every import enumerated, specs_of
 
 from edgekd.cost.count import count
+from edgekd.cost.terms import TERMS
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Space
-from edgekd.sizing.price import PricedStudent, Setting, capacity_order, priced, vocabulary_parameters
-from edgekd.sizing.space import enumerate_students
+from edgekd.sizing.price import PricedStudent, Setting, priced, vocabulary_parameters
 from edgekd.student import StudentSpec
 
 SETTING = Setting(("fp32", "int8"), 1, 64, 1)
 
 
 def students_of(space: Space, teacher: StudentSpec, profile: DeviceProfile) -> list[PricedStudent]:
-    return priced(enumerate_students(space, teacher).students, teacher, profile, SETTING)
+    return priced(specs_of(enumerated(space, teacher)), teacher, profile, SETTING)
 
 
 def test_price_is_the_exact_count_in_each_precision(
@@ -38,22 +40,12 @@ def test_capacity_leaves_out_what_grows_with_the_vocabulary(
     spec = request.getfixturevalue(family)
     setting = Setting(("fp32",), 1, spec.tokens or 64, 1)
     one, two = (
-        priced(enumerate_students(Space(layers=[layers]), spec).students, spec, make_profile(), setting)[0]
+        priced(specs_of(enumerated(Space(layers=[layers]), spec)), spec, make_profile(), setting)[0]
         for layers in (1, 2)
     )
     per_layer = two.parameters - one.parameters
     assert one.capacity == one.parameters - vocabulary_parameters(one.spec)
     assert per_layer <= one.capacity < 1.3 * per_layer + 2 * spec.hidden * (spec.hidden + spec.labels + 1)
-
-
-def test_more_parameters_come_before_depth_and_embeddings_do_not_count(
-    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
-) -> None:
-    students = students_of(Space(layers=[1, 6], hidden=[64, 384], ffn=[64]), teacher, make_profile())
-    order = [student.name for student in sorted(students, key=capacity_order)]
-    assert order == ["L1-H64-A2-F64", "L6-H64-A2-F64", "L1-H384-A12-F64", "L6-H384-A12-F64"]
-    wide, deep = students[1], students[2]
-    assert wide.parameters > 5 * deep.parameters
 
 
 def test_small_student_carries_a_warning(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> None:
@@ -62,3 +54,25 @@ def test_small_student_carries_a_warning(teacher: StudentSpec, make_profile: Cal
     ]
     assert "of the teacher's parameters" in small.warnings[0]
     assert large.warnings == ()
+
+
+def test_features_are_the_counts_and_the_terms_of_a_latency(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    features = students_of(Space(layers=[3]), teacher, make_profile())[0].features
+    counts = count(replace(teacher, layers=3), batch=1, sequence=64, precision="int8")
+    assert features["int8"]["weight_bytes"] == counts.weight_bytes < features["fp32"]["weight_bytes"]
+    assert features["int8"]["macs"] == sum(features["int8"][name] for name in TERMS if name.startswith("macs."))
+    assert set(TERMS) < set(features["fp32"])
+
+
+def test_a_student_at_one_of_several_lengths_says_so_and_is_counted_there(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    (short,) = priced([teacher], teacher, make_profile(), SETTING, sequence=16)
+    (long,) = priced([teacher], teacher, make_profile(), SETTING)
+    assert (short.name, long.name) == (f"{teacher.name}-S16", teacher.name)
+    assert [candidate.name for candidate in short.candidates] == [f"{short.name}-fp32", f"{short.name}-int8"]
+    assert short.prices["fp32"].counts == count(teacher, batch=1, sequence=16, precision="fp32")
+    assert short.parameters == long.parameters
+    assert short.macs < long.macs

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from every import everyone
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import MeasureError, SpecError
@@ -27,7 +28,7 @@ def sized(teacher: StudentSpec, profile: DeviceProfile, measure: Any, **changes:
 
 def truly_fitting(found: Sizing, board: Any, limit_s: float, precision: str = "fp32") -> list[str]:
     factor = tail_factor(0.95, 0.03)
-    return [s.name for s in found.students if board.true_s(Candidate(s.spec, precision)) * factor <= limit_s]
+    return [s.name for s in everyone(found.students) if board.true_s(Candidate(s.spec, precision)) * factor <= limit_s]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -44,7 +45,7 @@ def test_chosen_student_truly_fits_and_is_nearly_the_best_that_does(
     assert found.chosen is not None
     fitting = truly_fitting(found, board, limit_ms * 1e-3 * 1.02)
     assert found.chosen.name in fitting
-    best = max(student.capacity for student in found.students if student.name in fitting)
+    best = max(student.capacity for student in everyone(found.students) if student.name in fitting)
     assert found.chosen.capacity >= 0.7 * best
     assert found.obstacle is None
 
@@ -79,7 +80,7 @@ def test_wild_calibration_measurement_is_repeated_and_does_not_mislead(
     found = sized(teacher, make_profile(), board, search=Search(calibrate=8))
     assert victim in found.repeated
     assert board.measured.count(victim) == 3
-    truth = next(board.true_s(c) for s in found.students for c in s.candidates if c.name == victim)
+    truth = next(board.true_s(c) for s in everyone(found.students) for c in s.candidates if c.name == victim)
     assert found.measurements[victim].latency_s == pytest.approx(truth, rel=0.05)
     assert found.chosen is not None
     assert found.chosen.name in truly_fitting(found, board, 5e-3 * 1.02)
@@ -105,7 +106,7 @@ def test_memory_limit_binds_on_measured_memory(
     found = sized(teacher, make_profile(), board, sla={"latency": {"p95": "1 s"}, "memory": "85 MB"})
     assert found.chosen is not None
     assert board.true_memory_bytes(Candidate(found.chosen.spec)) <= 85e6
-    larger = [s for s in found.students if s.capacity > 1.3 * found.chosen.capacity]
+    larger = [s for s in everyone(found.students) if s.capacity > 1.3 * found.chosen.capacity]
     assert all(board.true_memory_bytes(Candidate(s.spec)) > 83e6 for s in larger)
 
 
@@ -151,7 +152,7 @@ def test_impossible_latency_is_an_obstacle_and_no_exception(
     assert obstacle.certain
     assert obstacle.measured
     assert obstacle.student == "L2-H64-A2-F1536"
-    smallest = next(s for s in found.students if s.name == obstacle.student)
+    smallest = next(s for s in everyone(found.students) if s.name == obstacle.student)
     assert obstacle.value == pytest.approx(board.true_s(Candidate(smallest.spec)) * 1.082, rel=0.03)
     assert obstacle.ratio == pytest.approx(obstacle.value / 1e-4)
     assert "raise latency.p95 from 100" in obstacle.text
@@ -209,7 +210,7 @@ def test_prediction_alone_chooses_by_the_upper_end_of_the_roofline(
     high_s = found.chosen.prices["fp32"].roofline.high_s
     assert high_s is not None
     assert high_s <= 0.02
-    assert any(s.capacity > found.chosen.capacity for s in found.students)
+    assert (found.students.capacity > found.chosen.capacity).any()
 
 
 def test_without_measuring_and_without_a_peak_nothing_is_guessed(
@@ -229,10 +230,9 @@ def test_intervals_hold_most_of_the_true_latencies(
     board = make_board(noise=0.02, seed=4)
     found = sized(teacher, make_profile(), board, search=Search(calibrate=12))
     inside = 0
-    for student in found.students:
-        interval = found.forecasts[f"{student.name}-fp32"].latency
-        assert interval is not None
-        inside += interval.low <= board.true_s(Candidate(student.spec)) <= interval.high
+    latency = found.standing.forecasts["fp32"].latency
+    for row, student in enumerate(everyone(found.students)):
+        inside += latency.low[row] <= board.true_s(Candidate(student.spec)) <= latency.high[row]
     assert inside / len(found.students) > 0.8
 
 

@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from edgekd.cost.calibrate import Interval
 from edgekd.errors import RecordError
-from edgekd.sizing.forecast import Forecast
 from edgekd.sizing.tables import (
     FORECAST_COLUMNS,
-    forecast_row,
     forecast_table,
     lines_text,
     rows_in,
@@ -20,7 +17,7 @@ from edgekd.sizing.tables import (
 )
 
 TEACHER = {"layers": 6, "hidden": 64, "heads": 4, "head_dim": 16, "kv_heads": 4, "ffn": 128, "labels": 2}
-ROW = ["L2-H32-A2-F64", 2, 32, 2, 16, 2, 64, 500, 300, 9000, *(1, 2, 3, 4, 0.5, 1.0, 2.0, "memory")]
+ROW = ["L2-H32-A2-F64", 2, 32, 2, 16, 2, 64, 24, 500, 300, 9000, *(1, 2, 3, 4, 0.5, 1.0, 2.0, "memory")]
 
 
 def test_text_is_json_with_a_line_for_each_student() -> None:
@@ -57,7 +54,7 @@ def test_a_number_that_json_does_not_know_is_refused(value: float) -> None:
 
 def test_columns_name_each_precision() -> None:
     columns = student_columns(["int8", "fp32"])
-    assert len(columns) == len(set(columns)) == 10 + 2 * 8
+    assert len(columns) == len(set(columns)) == 11 + 2 * 8
     assert columns.index("int8.bound") + 1 == columns.index("fp32.weight_bytes")
 
 
@@ -65,6 +62,7 @@ def test_what_a_row_leaves_out_comes_from_the_teacher() -> None:
     table = student_table(ROW, TEACHER, 20_000, {"fp32": "a note"})
     assert table["spec"] == {**TEACHER, "layers": 2, "hidden": 32, "heads": 2, "kv_heads": 2, "ffn": 64}
     assert table["share"] == 500 / 20_000
+    assert table["sequence"] == 24
     assert "2.5 %" in table["warnings"][0]
     assert table["prices"]["fp32"]["roofline"] == {
         "low_s": 0.5, "mid_s": 1.0, "high_s": 2.0, "bound": "memory", "note": "a note"
@@ -72,12 +70,12 @@ def test_what_a_row_leaves_out_comes_from_the_teacher() -> None:
     assert student_table(ROW, TEACHER, 1000, {"fp32": ""})["warnings"] == []
 
 
-@pytest.mark.parametrize("latency", [Interval(1.0, 2.0, 3.0), None])
-def test_a_forecast_comes_back_from_its_row(latency: Interval | None) -> None:
-    row = forecast_row(Forecast(latency, Interval(4, 5, 6), Interval(7, 8, 9)))
+@pytest.mark.parametrize("latency", [[1.0, 2.0, 3.0], [None, None, None]])
+def test_a_forecast_is_an_object_again(latency: list[float | None]) -> None:
+    row = [*latency, 4, 5, 6, 7, 8, 9]
     assert len(row) == len(FORECAST_COLUMNS)
     assert forecast_table(row) == {
-        "latency_s": {"low": 1.0, "mid": 2.0, "high": 3.0} if latency else None,
+        "latency_s": {"low": 1.0, "mid": 2.0, "high": 3.0} if latency[0] else None,
         "memory_bytes": {"low": 4, "mid": 5, "high": 6},
         "size_bytes": {"low": 7, "mid": 8, "high": 9},
     }
