@@ -235,7 +235,7 @@ class Search(Model):
     `compare` is what must keep a limit: the `upper` end of what a student should take, or the `middle` of it.
     """
 
-    calibrate: Annotated[int, Field(ge=3, le=50)] = 6
+    calibrate: Annotated[int, Field(ge=3, le=50)] = 10
     finalists: Annotated[int, Field(ge=1, le=50)] = 5
     pairs: Annotated[int, Field(ge=5, le=1000)] = 15
     compare: Literal["upper", "middle"] = "upper"

@@ -69,7 +69,8 @@ class Answer:
 class Campaign:
     """The visits of `names`, stored in `folder`; `model` gives the file of a student when it is needed.
 
-    `dims` gives the sizes of a student's free dimensions, where they are not the plan's.
+    `dims` gives the sizes of a student's free dimensions, where they are not the plan's. `first` counts the campaigns of
+    the same students in the same folder before this one, whose visits stay apart.
     `budget_s` bounds the time of this call: rounds that cannot be finished within it are not begun, the first excepted.
     """
 
@@ -80,6 +81,7 @@ class Campaign:
     model: Callable[[str], Model]
     pairs: int
     dims: Callable[[str], Mapping[str, int]] | None = None
+    first: int = 0
     least_s: float = 0.3
     budget_s: float = math.inf
     device: str | None = None
@@ -89,6 +91,11 @@ class Campaign:
 
     def run(self, names: Sequence[str]) -> Answer:
         """Measure `names` and say what came of it. Errors: as session.measure_pairs; RecordError for a foreign file."""
+        records, repeated = self.records(names)
+        return answer(records, repeated)
+
+    def records(self, names: Sequence[str]) -> tuple[list[PairedRecord], int]:
+        """All visits of `names` in the order of time, and how many were made again. Errors: as `run`."""
         self._begun_s = self.now()
         done = 0
         while done < MOST_ROUNDS:
@@ -101,7 +108,7 @@ class Campaign:
             if self._left_s() < took_s + reserve_s or (done == LEAST_ROUNDS and self.budget_s == math.inf):
                 break
         repeated = self._again(names)
-        return answer(self._records(names), repeated)
+        return self._records(names), repeated
 
     def _again(self, names: Sequence[str]) -> int:
         """Measure again what stands out, until each student has as many believed visits; how many visits that were."""
@@ -134,7 +141,7 @@ class Campaign:
             )  # fmt: skip
 
     def _path(self, name: str, number: int) -> Path:
-        return self.folder / f"{name}.{number + 1}.json"
+        return self.folder / f"{name}.{self.first * (MOST_ROUNDS + EXTRA_ROUNDS) + number + 1}.json"
 
     def _left_s(self) -> float:
         return self.budget_s - (self.now() - self._begun_s)

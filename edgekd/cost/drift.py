@@ -21,7 +21,9 @@ from edgekd.cost.fitting import steady_errors
 from edgekd.cost.nnls import Floats
 
 LEAST_ROWS = 8  # fewer may be single wild values, which a fit sets aside by itself (our choice)
-LEAST_SHIFT = math.log(1.06)  # of the 10 % within which a prediction should be, less than that leaves most there (our choice)
+LEAST_SHIFT = math.log(
+    1.06
+)  # of the 10 % within which a prediction should be, less than that leaves most there (our choice)
 FALSE_ALARM = 0.01  # chance that errors without any drift show a window
 SHUFFLES = 199
 BOUND = 3.0  # deviations: beyond that an error is wild, and how wild says nothing
@@ -114,7 +116,9 @@ class _Scan:
     def of(cls, errors: Floats) -> _Scan:
         middle = centre = float(np.median(errors))
         deviation = max(NORMAL_MAD * float(np.median(np.abs(errors - centre))), LEAST_DEVIATION)
-        for _ in range(50):  # the centre with bounded errors in balance, or long windows would seem off for being skewed
+        for _ in range(
+            50
+        ):  # the centre with bounded errors in balance, or long windows would seem off for being skewed
             centre += deviation * float(np.clip((errors - centre) / deviation, -BOUND, BOUND).mean())
         bounded = np.clip((errors - centre) / deviation, -BOUND, BOUND)
         shifts = np.clip(errors - middle, -2 * LEAST_SHIFT, 2 * LEAST_SHIFT)

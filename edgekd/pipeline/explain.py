@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgekd.cost.calibrate import Fit
 from edgekd.errors import InputError, RecordError
@@ -23,6 +25,11 @@ from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.search import size
 from edgekd.student import StudentSpec
+
+if TYPE_CHECKING:
+    from edgekd.sizing.table import Table
+
+MOST_LISTED = 10_000  # students that a comparison without a sizing can name, our choice
 
 
 def told(
@@ -149,7 +156,7 @@ def _unmeasured(context: Context, called: str) -> Known:
         precisions=recipe.precisions,
         batch=recipe.bench.batch,
         threads=recipe.bench.threads,
-        students={student.name: placed(student.spec, recipe.sequence, student.name) for student in found.students},
+        students=_listed(found.students, recipe.sequence),
         limits=found.limits,
         fits={},
         measurements={},
@@ -159,6 +166,12 @@ def _unmeasured(context: Context, called: str) -> Known:
         ffn_follows=recipe.space.ffn_ratio is not None,
         notes=(_by_roofline(context, called), *notes),
     )
+
+
+def _listed(table: Table, sequence: int) -> dict[str, Any]:
+    """Students by name; the most capable ones where there are very many."""
+    rows = table.leading(np.ones(len(table), np.bool_), MOST_LISTED)
+    return {table.name(row): placed(table.specs.spec(row), sequence, table.name(row)) for row in rows}
 
 
 def _teacher_spec(context: Context, called: str) -> tuple[StudentSpec, list[str]]:

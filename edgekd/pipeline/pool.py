@@ -114,12 +114,13 @@ class Pool:
     _by_name: dict[str, tuple[StudentSpec, Literal["fp32", "int8"], int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        from edgekd.sizing.grid import Grid
         from edgekd.sizing.space import enumerate_students
 
-        specs = enumerate_students(self.reference.space, self.reference.spec).students
+        found = enumerate_students(Grid(self.reference.space, self.reference.spec, self.reference.sequences[0]))
         each = max(1, MOST_STUDENTS // len(self.reference.sequences))
-        step = max(1, -(-len(specs) // each))
-        self._specs = specs[::step] if len(specs) > each else specs
+        step = -(-len(found) // each)
+        self._specs = [found.specs.spec(row) for row in range(0, len(found), step)]
 
     @property
     def students(self) -> list[StudentSpec]:

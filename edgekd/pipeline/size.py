@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.bench.artifact import artifact_from_file
-from edgekd.bench.plan import BenchPlan
-from edgekd.bench.ratio import quiet_level_s, relative_latency, seconds_from_ratio
-from edgekd.errors import RecordError
+from edgekd.bench.campaign import Campaign, Measured, answer
+from edgekd.bench.ratio import relative_latency
 from edgekd.files import make_folder, read_json, write_text
 from edgekd.pipeline.context import (
     CALIBRATION,
@@ -25,16 +25,20 @@ from edgekd.pipeline.context import (
     machine_facts,
 )
 from edgekd.pipeline.measure import bench_plan
-from edgekd.record import PairedRecord, read_record, write_record
+from edgekd.record import Artifact, PairedRecord
 from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_s, text_from_share
 
 if TYPE_CHECKING:
+    from edgekd.export.template import GraphTemplate
+    from edgekd.hosts.base import Host
     from edgekd.sizing.forecast import Measurement
     from edgekd.sizing.search import Sizing
 
 KEY_FILE = "inputs.txt"
 NORMAL_95 = 1.96
+LEAST_VISIT_S = 0.15  # our choice: with three visits each, about half a second of pairs for a candidate
+WARMUP_S = 0.1
 
 
 def inputs(context: Context) -> Any:
@@ -107,8 +111,9 @@ def _summary(found: Sizing) -> str:
 class Yardstick:
     """Untrained candidates measured on the host in pairs with the sentinel; a record that exists is not made again.
 
-    The same candidate may be asked for again, to confirm a doubtful time: each asking has a record of its own, so a
-    run that was killed and goes on asks the same questions and finds the same answers.
+    The same candidate may be asked for again, to confirm a doubtful time: each asking has records of its own, so a run
+    that was killed and goes on asks the same questions and finds the same answers. What disturbed the board is judged
+    from all visits so far, so all seconds stand on the same scale.
     """
 
     context: Context
@@ -116,81 +121,80 @@ class Yardstick:
     scratch: Path
     teacher: StudentSpec
     asked: dict[str, int] = field(default_factory=dict)
-    quiet_s: float = 0.0
+    records: list[PairedRecord] = field(default_factory=list)
+    _templates: dict[str, GraphTemplate] = field(default_factory=dict)
 
     def measured(self, candidates: Sequence[Candidate]) -> Mapping[str, Measurement]:
         """A measurement for each of `candidates`, by name. Errors: HostError, MeasureError, ExportError."""
-        paths: dict[str, Path] = {}
+        groups: dict[int, list[str]] = {}
         for candidate in candidates:
-            self.asked[candidate.name] = self.asked.get(candidate.name, 0) + 1
-            paths[candidate.name] = self.folder / f"{candidate.name}.{self.asked[candidate.name]}.json"
-        missing = [candidate for candidate in candidates if not paths[candidate.name].exists()]
-        if missing:
-            self._measure(missing, paths)
-        records = {name: _paired(path) for name, path in paths.items()}
-        # One level for the whole search, from the first batch: all seconds then stand on the same scale.
-        self.quiet_s = self.quiet_s or quiet_level_s([record.run for record in records.values()])
-        return {name: _measurement(record, self.quiet_s) for name, record in records.items()}
-
-    def _measure(self, candidates: Sequence[Candidate], paths: Mapping[str, Path]) -> None:
-        from edgekd.bench.sentinel import sentinel_model
-        from edgekd.bench.session import measure_pairs
-
-        plan: BenchPlan = bench_plan(self.context, self.teacher.vocabulary)
-        sentinel = sentinel_model(self.scratch / "sentinel.onnx")
+            before = self.asked.get(candidate.name, 0)
+            self.asked[candidate.name] = before + 1
+            groups.setdefault(before, []).append(candidate.name)
+        by_name = {candidate.name: candidate for candidate in candidates}
+        found: list[PairedRecord] = []
         with self.context.open_host() as host:
-            for number, candidate in enumerate(candidates):
-                text = f"measuring untrained {candidate.name}"
-                self.context.progress.update(text, number / len(candidates))
-                model = self._exported(candidate)
-                artifact = artifact_from_file(model, name=candidate.name, precision=candidate.precision, role="student")
-                (record,) = measure_pairs(
-                    host, [(model, artifact)], sentinel, plan, pairs=self.context.recipe.search.pairs,
-                    device=self.context.recipe.device,
-                )  # fmt: skip
-                write_record(record, paths[candidate.name])
+            for before, names in groups.items():
+                found += self._campaign(host, by_name, before).records(names)[0]
+        self.records += found
+        measured = answer(self.records, 0).measured
+        own: dict[str, list[PairedRecord]] = {}
+        for record in found:
+            own.setdefault(record.artifact.name, []).append(record)
+        return {name: _measurement(measured[name], own[name]) for name in by_name}
 
-    def _exported(self, candidate: Candidate) -> Path:
-        """The untrained model as ONNX; one export serves every precision."""
-        from edgekd.export.onnx import export_onnx
-        from edgekd.export.quantize import quantize_dynamic
+    def _campaign(self, host: Host, candidates: Mapping[str, Candidate], before: int) -> Campaign:
+        from edgekd.bench.sentinel import sentinel_model
+
+        recipe = self.context.recipe
+        plan = replace(bench_plan(self.context, self.teacher.vocabulary), warmup_s=min(recipe.bench.warmup, WARMUP_S))
+
+        def model(name: str) -> tuple[Path, Artifact]:
+            candidate = candidates[name]
+            path = self._written(candidate)
+            return path, artifact_from_file(path, name=name, precision=candidate.precision, role="student")
+
+        def dims(name: str) -> Mapping[str, int]:
+            return {"batch": recipe.bench.batch, "sequence": candidates[name].sequence or recipe.sequence}
+
+        return Campaign(
+            host, sentinel_model(self.scratch / "sentinel.onnx"), plan, self.folder, model, pairs=recipe.search.pairs,
+            dims=dims, first=before, least_s=LEAST_VISIT_S, device=recipe.device,
+            progress=lambda done, total, text: self.context.progress.update(text, done / total if total else None),
+        )  # fmt: skip
+
+    def _written(self, candidate: Candidate) -> Path:
+        """The untrained model as ONNX, from a graph that was learned once where that is possible."""
+        path = self.scratch / f"{candidate.spec.name}-{candidate.precision}.onnx"
+        if path.exists():
+            return path
+        from edgekd.export.template import learn
         from edgekd.students.build import build
         from edgekd.students.source import load_config
 
-        plain = self.scratch / f"{candidate.spec.name}-fp32.onnx"
-        if not plain.exists():
+        precision = candidate.precision
+        kind: Literal["image", "text"] = "image" if candidate.spec.family == "vit" else "text"
+        if precision not in self._templates:
             config = load_config(str(self.context.path(TEACHER)))
-            kind: Literal["image", "text"] = "image" if candidate.spec.family == "vit" else "text"
-            export_onnx(build(candidate.spec, config, seed=0), plain, kind=kind)
-        if candidate.precision == "fp32":
-            return plain
-        quantized = self.scratch / f"{candidate.name}.onnx"
-        if not quantized.exists():
-            quantize_dynamic(plain, quantized)
-        return quantized
+            self.context.progress.update(f"learning how {self.teacher.architecture} is exported in {precision}")
+            self._templates[precision] = learn(
+                self.teacher, lambda spec: build(spec, config, seed=0), kind=kind, precision=precision
+            )
+        self._templates[precision].write(candidate.spec, path)
+        return path
 
 
-def _paired(path: Path) -> PairedRecord:
-    record = read_record(path)
-    if not isinstance(record, PairedRecord):
-        raise RecordError(
-            f"{path}: is a record of kind {record.kind}, expected paired. Remove the folder and run again"
-        )
-    return record
-
-
-def _measurement(record: PairedRecord, quiet_s: float) -> Measurement:
-    """Seconds from the ratio to the sentinel, with the 95 % bounds of its median."""
+def _measurement(measured: Measured, records: Sequence[PairedRecord]) -> Measurement:
+    """The undisturbed seconds with their 95 % bounds, and how single inferences scattered."""
     from edgekd.sizing.forecast import Measurement
 
-    relative = relative_latency(record.run)
-    latency_s = seconds_from_ratio(relative.ratio, quiet_s)
-    error = NORMAL_95 * relative.error / relative.ratio
+    error = NORMAL_95 * measured.error
+    spreads = [found.spread / found.ratio for found in (relative_latency(record.run) for record in records)]
     return Measurement(
-        latency_s=latency_s,
-        spread=relative.spread / relative.ratio,
-        low_s=latency_s / (1 + error),
-        high_s=latency_s * (1 + error),
-        peak_memory_bytes=record.run.peak_memory_bytes,
-        size_bytes=record.artifact.size_bytes,
+        latency_s=measured.latency_s,
+        spread=median(spreads),
+        low_s=measured.latency_s / (1 + error),
+        high_s=measured.latency_s * (1 + error),
+        peak_memory_bytes=measured.peak_memory_bytes,
+        size_bytes=measured.size_bytes,
     )

@@ -10,15 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, Terms, fit
+from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Sample, Terms, fit
+from edgekd.cost.terms import BACKBONE, TERMS
 from edgekd.errors import MeasureError
 from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import PricedStudent
 from edgekd.sizing.table import Ends, Table
 from edgekd.student import Candidate
 
+LATENCY_TERMS: Terms = (ONE, *TERMS)
 # The first two tell most by themselves; the others must be earned by the measurements (see edgekd/cost/fitting.py).
-LATENCY_TERMS: Terms = (ONE, "macs", "layers", "activation_bytes", "weight_bytes")
 MEMORY_TERMS: Terms = (ONE, "weight_bytes", "peak_activation_bytes")
 SIZE_TERMS: Terms = (ONE, "weight_bytes", "layers")
 
@@ -133,19 +134,24 @@ def _fits(
         if found.size_bytes is not None:
             size.append(Sample(name, features, found.size_bytes))
     return Fits(
-        _fit_or_none(latency, LATENCY_TERMS), _fit_or_none(memory, MEMORY_TERMS), _fit_or_none(size, SIZE_TERMS)
+        _fit_or_none(latency, LATENCY_TERMS, BACKBONE),
+        _fit_or_none(memory, MEMORY_TERMS),
+        _fit_or_none(size, SIZE_TERMS),
     )
 
 
-def _fit_or_none(samples: list[Sample], terms: Terms) -> Fit | None:
-    return fit(samples, terms) if len(samples) >= LEAST_SAMPLES else None
+def _fit_or_none(samples: list[Sample], terms: Terms, backbone: Backbone | None = None) -> Fit | None:
+    return fit(samples, terms, backbone) if len(samples) >= LEAST_SAMPLES else None
 
 
 def _forecasts(table: Table, precision: str, fits: Fits) -> Forecasts:
     features = table.features(precision)
 
     def predicted(fit: Fit | None, otherwise: Callable[[], Ends]) -> Ends:
-        return otherwise() if fit is None else Ends(*fit.predict_columns(features))
+        if fit is None:
+            return otherwise()
+        found = fit.predict_many(features)
+        return Ends(found.low, found.mid, found.high)
 
     def roofline() -> Ends:
         found = table.roofline(precision)

@@ -11,7 +11,7 @@ from typing import Protocol
 from edgekd.cost.calibrate import Interval
 from edgekd.errors import MeasureError
 from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists
-from edgekd.sizing.design import spanning
+from edgekd.sizing.design import to_measure
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.price import PricedStudent
@@ -114,9 +114,9 @@ class Measuring:
         return PredictionError(len(pairs), held, median(errors), max(errors))
 
     def calibrate(self, number: int) -> None:
-        """Measure `number` students that span the space."""
+        """Measure `number` students that tell most about the prices of a latency."""
         sample = self.supply.sample
-        taken = [sample.student(row) for row in spanning(sample, number)]
+        taken = [sample.student(row) for row in to_measure(sample, number)]
         self.calibrated = [student.name for student in taken]
         self._add(taken)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
-from edgekd.cost.operators import Operator
+from edgekd.cost.trace import Operator
 from edgekd.cost.terms import TERMS, latency_terms
 from edgekd.errors import RecordError
 from edgekd.student import StudentSpec

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekd.cost.count import FLOAT_BYTES, QUANTISED_BYTES
-from edgekd.cost.operators import Operator
+from edgekd.cost.trace import Operator
 
 
 @dataclass(frozen=True, slots=True)
