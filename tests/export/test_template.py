@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,21 @@ def test_a_single_layer_that_is_written_in_another_way_is_learned_alone() -> Non
     assert len(template.known) == 2
     for layers in (1, 2):
         verify(template, replace(teacher_of("bert"), layers=layers, ffn=11))
+
+
+def test_graph_that_was_not_confirmed_is_never_given_out() -> None:
+    calls = itertools.count()
+
+    def fickle(spec: StudentSpec) -> Any:
+        model = model_of(spec)
+        if spec.layers == 1 and next(calls) % 2 == 0:
+            model.bert.pooler.activation = torch.nn.Sigmoid()
+        return model
+
+    template = GraphTemplate(teacher_of("bert"), fickle, "text", "fp32")
+    with pytest.raises(ExportError, match="differ by more than layers"):
+        template.proto(teacher_of("bert"))
+    assert not template.known
 
 
 def test_student_of_another_teacher_is_refused(tmp_path: Path) -> None:
