@@ -69,7 +69,7 @@ class Answer:
 class Campaign:
     """The visits of `names`, stored in `folder`; `model` gives the file of a student when it is needed.
 
-    `dims` gives the sizes of a student's free dimensions, where they are not the plan's. `first` counts the campaigns of
+    `dims` gives sizes to a student's free dimensions, where they are not the plan's. `first` counts the campaigns of
     the same students in the same folder before this one, whose visits stay apart.
     `budget_s` bounds the time of this call: rounds that cannot be finished within it are not begun, the first excepted.
     """

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
-from edgekd.cost.trace import Operator
 from edgekd.cost.terms import TERMS, latency_terms
+from edgekd.cost.trace import Operator
 from edgekd.errors import RecordError
 from edgekd.student import StudentSpec
 from edgekd.text import listing

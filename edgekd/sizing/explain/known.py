@@ -11,8 +11,8 @@ from typing import Any, Literal
 from edgekd.cost.calibrate import Fit, Interval
 from edgekd.cost.count import count, parameters
 from edgekd.cost.operators import operators
-from edgekd.cost.trace import Operator
 from edgekd.cost.predict import Prediction, predict, predict_memory
+from edgekd.cost.trace import Operator
 from edgekd.device import DeviceProfile
 from edgekd.sizing.explain.attribution import Parts, features_of, parts_of
 from edgekd.sizing.forecast import Fits, Measurement, usual_spread
