@@ -89,7 +89,7 @@ def read_table(path: Path) -> tuple[list[Sample], list[list[float]]]:
         raise DataError(f"{path}: cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: is no UTF-8 text, expected a CSV file of HAT") from None
-    samples, shapes = [], []
+    samples, shapes = list[Sample](), list[list[float]]()
     reader = csv.reader(text.splitlines())
     try:
         header = [name.strip() for name in next(reader, [])]
