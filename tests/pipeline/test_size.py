@@ -27,7 +27,7 @@ def test_every_calibration_record_is_paired_and_named_by_its_candidate(whole: Pa
         record = read_record(path)
         assert isinstance(record, PairedRecord)
         assert path.name.startswith(record.artifact.name + ".")
-        assert len(record.run.model_ns) == 5
+        assert 5 <= len(record.run.model_ns) <= 25 * 5
         assert record.device == "generic-x86-64"
     evidence = read_sizing(whole / "sizing.json")
     assert {path.name.rpartition(".json")[0].rpartition(".")[0] for path in paths} == set(evidence.measurements)
@@ -40,7 +40,7 @@ def test_a_killed_search_goes_on_with_the_records_it_has(root: Path) -> None:
     _, heard = run_tiny(root, only="size")
     after = snapshot(root / "calibration")
     assert heard.ran == ["size"]
-    assert len([text for text in heard.said if text.startswith("measuring")]) >= 1
+    assert len([text for text in heard.said if "measuring" in text]) >= 1
     assert {name: after[name] for name in before} == before
     assert lost.name in after
 
@@ -53,7 +53,7 @@ def test_another_protocol_measures_everything_anew(root: Path) -> None:
     for path in (root / "calibration").glob("*.json"):
         record = read_record(path)
         assert isinstance(record, PairedRecord)
-        assert len(record.run.model_ns) == 6
+        assert 6 <= len(record.run.model_ns) <= 25 * 6
 
 
 def test_a_record_of_another_kind_among_the_calibration_is_named(root: Path) -> None:
