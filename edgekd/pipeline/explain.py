@@ -17,10 +17,10 @@ from edgekd.pipeline.size import inputs as size_inputs
 from edgekd.recipe import load_recipe
 from edgekd.sizing.explain.attribution import check_terms
 from edgekd.sizing.explain.beside import SideBySide, side_by_side
-from edgekd.sizing.explain.known import Known, placed
+from edgekd.sizing.explain.known import Figure, Known, Outlook, Placed, placed
 from edgekd.sizing.explain.pick import default_pick, picked
 from edgekd.sizing.explain.student import Explanation, explained
-from edgekd.sizing.files import FitRow, SizingFile, StudentsFile, read_sizing, read_students
+from edgekd.sizing.files import FitRow, ForecastRow, IntervalRow, SizingFile, StudentsFile, read_sizing, read_students
 from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.search import size
@@ -93,9 +93,13 @@ def _measured(context: Context, called: str) -> Known:
         precisions=students.precisions,
         batch=students.batch,
         threads=students.threads,
-        students={row.id: placed(row.student, _sequence(row, students), row.id) for row in students.students},
+        students={
+            row.id: Placed(row.id, row.student, _sequence(row, students), row.parameters, row.capacity)
+            for row in students.students
+        },
         limits=[_limit(row.model_dump()) for row in sizing.limits],
         fits={precision: _fits(row) for precision, row in sizing.fits.items()},
+        forecasts={found: _outlook(row) for found, row in sizing.forecasts.items()},
         measurements={found: Measurement(**row.model_dump()) for found, row in sizing.measurements.items()},
         chosen=students.chosen,
         fitting=sizing.fitting,
@@ -114,6 +118,15 @@ def _limit(table: Mapping[str, Any]) -> Limit:
     if table["quantity"] not in ("latency_s", "memory_bytes", "size_bytes"):
         raise RecordError(f"{SIZING_JSON}: a limit has the quantity {table['quantity']!r}. Size again: edgekd size")
     return Limit(**table)
+
+
+def _outlook(row: ForecastRow) -> Outlook:
+    latency = None if row.latency_s is None else _figure(row.latency_s)
+    return Outlook(latency, _figure(row.memory_bytes), _figure(row.size_bytes))
+
+
+def _figure(row: IntervalRow) -> Figure:
+    return Figure(row.low, row.mid, row.high)
 
 
 def _fits(row: FitRow) -> Fits:
@@ -159,6 +172,7 @@ def _unmeasured(context: Context, called: str) -> Known:
         students=_listed(found.students, recipe.sequence),
         limits=found.limits,
         fits={},
+        forecasts={},
         measurements={},
         chosen=found.chosen.name if found.chosen else None,
         fitting=found.fitting,

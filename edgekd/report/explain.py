@@ -42,6 +42,7 @@ def explanation_parts(found: Explanation) -> Iterator[RenderableType]:
         f"{text_from_count(found.student.capacity)} parameters outside the embeddings ({share} of the teacher's), "
         f"{text_from_count(found.student.parameters)} in all, {text_from_count(found.macs)} MACs"
     )
+    yield from (_line(f"warning: {found.student.name} has {warning}") for warning in found.warnings)
     yield from (_line(f"note: {note}") for note in found.notes)
     for view in found.views:
         yield from _view_parts(view)
@@ -101,7 +102,7 @@ def _levels_cell(levels: dict[str, Level]) -> str:
 
 
 def _short(limit: str) -> str:
-    return printable(limit.removeprefix("latency."), 40)
+    return _one_line(limit.removeprefix("latency."), 40)
 
 
 def _time_parts(split: TimeSplit) -> Iterator[RenderableType]:
@@ -123,7 +124,8 @@ def _time_parts(split: TimeSplit) -> Iterator[RenderableType]:
     macs = text_from_count(sum(row.macs for row in split.rows))
     table.add_row(*map(_cell, ("all", macs, *texts, total, "", "")))
     yield table
-    yield _line(f"by {split.note}" if split.source == "fit" else f"by the {split.note}", "dim")
+    roof = f"by the {split.note}: time counts the roof that binds the whole pass, overhead is not in it"
+    yield _line(f"by {split.note}" if split.source == "fit" else roof, "dim")
 
 
 def _memory_parts(split: MemorySplit) -> Iterator[RenderableType]:
@@ -203,6 +205,8 @@ def side_by_side_parts(found: SideBySide) -> Iterator[RenderableType]:
     yield _line(f"Students on {found.device}: batch {found.batch}, {threads}", "bold")
     for start in range(0, len(found.columns), MOST_COLUMNS):
         yield _columns_table(found, found.columns[start : start + MOST_COLUMNS])
+    for column in found.columns:
+        yield from (_line(f"warning: {column.student.name} has {warning}") for warning in column.warnings)
     yield from (_line(f"note: {note}") for note in found.notes)
     yield _line(
         f"Capacity: parameters outside the embeddings. Speed: against the teacher in {found.reference}. "
@@ -216,7 +220,7 @@ def _columns_table(found: SideBySide, columns: Sequence[Column]) -> Table:
     table.add_column("", no_wrap=True)
     for column in columns:
         named = column.word != column.student.name
-        head = f"{printable(column.word, 40)}\n{column.student.name}" if named else column.student.name
+        head = "\n".join(_one_line(text, 40) for text in ([column.word] if named else []) + [column.student.name])
         # Narrower than its name, a column would cut it.
         table.add_column(Text(head, justify="right"), justify="right", min_width=max(map(len, head.splitlines())))
     for title, show in _dimension_rows(columns):
@@ -225,9 +229,6 @@ def _columns_table(found: SideBySide, columns: Sequence[Column]) -> Table:
         table.add_section()
         for title, show in _precision_rows(precision):
             table.add_row(_cell(title), *(_cell(show(column)) for column in columns))
-    if any(column.warnings for column in columns):
-        table.add_section()
-        table.add_row(_cell("warning"), *(_cell("\n".join(column.warnings)) for column in columns))
     return table
 
 
@@ -289,4 +290,9 @@ def _cell(text: str) -> Text:
 
 
 def _line(text: str, style: str = "") -> Text:
-    return Text(" ".join(printable(text).split()), style=style)
+    return Text(_one_line(text), style=style)
+
+
+def _one_line(text: str, limit: int = 2000) -> str:
+    """`text` on one line: a newline in a file's text must not look like a line of ours."""
+    return " ".join(printable(text, limit).split())

@@ -85,7 +85,8 @@ class Known:
     """What is known of the students of a space, from files alone.
 
     `chosen` and `nearest` are names of students; one of them is None. `fitting` are the precisions in which the chosen
-    one keeps every limit. `measurements` are by candidate name. `ffn_follows` says that the space gives ffn as
+    one keeps every limit. `forecasts` and `measurements` are by candidate name; a forecast is what `predicted` gives,
+    kept where the sizing stored it, because a space may be large. `ffn_follows` says that the space gives ffn as
     multiples of hidden. `notes` are for the reader.
     """
 
@@ -97,6 +98,7 @@ class Known:
     students: Mapping[str, Placed]
     limits: Sequence[Limit]
     fits: Mapping[str, Fits]
+    forecasts: Mapping[str, Outlook]
     measurements: Mapping[str, Measurement]
     chosen: str | None
     fitting: Sequence[str]
@@ -133,7 +135,9 @@ class Known:
 
     def best_known(self, student: Placed, precision: str) -> Outlook:
         """What `student` took where it was measured, else what it should take. Errors: SpecError, MeasureError."""
-        expected = self.predicted(student, precision)
+        return self._with_measured(student, precision, self.predicted(student, precision))
+
+    def _with_measured(self, student: Placed, precision: str, expected: Outlook) -> Outlook:
         found = self.measurements.get(f"{student.name}-{precision}")
         if found is None:
             return expected
@@ -146,9 +150,13 @@ class Known:
 
     def levels(self, outlook: Outlook) -> dict[str, Level]:
         """How `outlook` stands to each limit, by the limit's name; a latency at the limit's percentile."""
-        spread = usual_spread(self.measurements)
         figures = {"latency_s": outlook.latency, "memory_bytes": outlook.memory, "size_bytes": outlook.size}
-        return {limit.name: _level(limit, figures[limit.quantity], spread) for limit in self.limits}
+        return {limit.name: _level(limit, figures[limit.quantity], self.spread) for limit in self.limits}
+
+    @cached_property
+    def spread(self) -> float:
+        """The relative deviation of single inferences from their median that must be expected."""
+        return usual_spread(self.measurements)
 
     @cached_property
     def by_capacity(self) -> list[Placed]:
@@ -162,8 +170,13 @@ class Known:
 
     def keeps_all(self, student: Placed) -> list[str]:
         """The precisions in which `student` keeps every limit for sure, as far as is known."""
-        outlooks = {precision: self.best_known(student, precision) for precision in self.precisions}
-        return [name for name, outlook in outlooks.items() if set(self.levels(outlook).values()) <= {"kept"}]
+        kept = []
+        for precision in self.precisions:
+            expected = self.forecasts.get(f"{student.name}-{precision}") or self.predicted(student, precision)
+            outlook = self._with_measured(student, precision, expected)
+            if set(self.levels(outlook).values()) <= {"kept"}:
+                kept.append(precision)
+        return kept
 
 
 def _level(limit: Limit, figure: Figure | None, spread: float) -> Level:

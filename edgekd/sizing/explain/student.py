@@ -9,6 +9,7 @@ from edgekd.sizing.explain.known import Known, Level, Outlook, Placed
 from edgekd.sizing.explain.memory import MemorySplit, memory_of
 from edgekd.sizing.explain.steps import Step, steps_of
 from edgekd.sizing.explain.time import TimeSplit, time_of
+from edgekd.sizing.price import warnings_from_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Explanation:
     capacity_share: float
     macs: int
     views: tuple[View, ...]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Explanation:
             "capacity_share": self.capacity_share,
             "macs": self.macs,
             "precisions": [view.to_dict() for view in self.views],
+            "warnings": list(self.warnings),
             "notes": list(self.notes),
         }
 
@@ -82,6 +85,7 @@ def explained(known: Known, student: Placed) -> Explanation:
         capacity_share=student.capacity / known.teacher.capacity,
         macs=round(known.pass_of(student, known.precisions[0]).features["macs"]),
         views=views,
+        warnings=warnings_from_share(student.parameters / known.teacher.parameters),
         notes=tuple(known.notes),
     )
 

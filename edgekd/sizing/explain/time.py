@@ -60,12 +60,13 @@ class TimeSplit:
 def time_of(known: Known, student: Placed, precision: str) -> TimeSplit:
     """The time of one inference of `student`. Errors: SpecError, RecordError for a fit of foreign terms."""
     found = known.pass_of(student, precision)
-    total = known.predicted(student, precision).latency
     fit = known.fits_of(precision).latency
     if fit is not None:
+        rows = _rows_by_fit(found, fit)
         held = text_from_share(fit.coverage, 0)
         note = f"a fit to {fit.samples} measured students, whose intervals should hold {held} of others"
-        return TimeSplit(total, _rows_by_fit(found, fit), "fit", note)
+        return TimeSplit(known.predicted(student, precision).latency, rows, "fit", note)
+    total = known.predicted(student, precision).latency
     rows = _rows_by_roofline(known, student, precision, found) if total is not None else ()
     return TimeSplit(total, rows, "roofline", found.roofline.note)
 
