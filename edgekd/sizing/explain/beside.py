@@ -10,6 +10,7 @@ from edgekd.errors import InputError
 from edgekd.sizing.explain.known import Known, Level, Outlook, Placed, finite
 from edgekd.sizing.explain.pick import meaning, picked
 from edgekd.sizing.price import warnings_from_share
+from edgekd.units import text_from_s
 
 REFERENCE_PRECISION = "fp32"  # the teacher is exported in it, so a student replaces that
 
@@ -84,7 +85,7 @@ def side_by_side(known: Known, words: Sequence[str]) -> SideBySide:
         raise InputError("--compare: found no student, expected names with commas between, such as small,medium,large")
     reference = REFERENCE_PRECISION if REFERENCE_PRECISION in known.precisions else known.precisions[0]
     columns = tuple(_column(known, word, picked(known, word), reference) for word in words)
-    defined = meaning(known, words)
+    said = [meaning(known, words), _teachers_speed(known, reference)]
     return SideBySide(
         device=known.profile.name,
         batch=known.batch,
@@ -92,7 +93,18 @@ def side_by_side(known: Known, words: Sequence[str]) -> SideBySide:
         precisions=tuple(known.precisions),
         reference=reference,
         columns=columns,
-        notes=(*([defined] if defined else []), *known.notes),
+        notes=(*filter(None, said), *known.notes),
+    )
+
+
+def _teachers_speed(known: Known, reference: str) -> str:
+    """What speeds are told against, where nobody measured it."""
+    latency = known.best_known(known.teacher, reference).latency
+    if latency is None or latency.measured:
+        return ""
+    return (
+        f"speeds are against a predicted latency of the teacher, {text_from_s(latency.mid)} "
+        f"({text_from_s(latency.low)} to {text_from_s(latency.high)})"
     )
 
 

@@ -40,12 +40,17 @@ def test_a_measured_latency_goes_before_a_predicted_one(make_known: Callable[...
     known = make_known()
     name = known.by_capacity[0].name
     known = replace(known, measurements={f"{name}-int8": Measurement(0.5, 0.03, 0.49, 0.51, None, None)})
-    cell = side_by_side(known, [name]).columns[0].cells["int8"]
+    found = side_by_side(known, [name])
+    assert "against a predicted latency of the teacher" in found.notes[0]
+    cell = found.columns[0].cells["int8"]
     assert cell.outlook.latency is not None
     assert (cell.outlook.latency.mid, cell.outlook.latency.measured) == (0.5, True)
     teacher = known.predicted(known.teacher, "fp32").latency
     assert teacher is not None
     assert cell.speed_up == teacher.mid / 0.5
+    timed = {f"{known.teacher.name}-fp32": Measurement(4.0, 0.03, 3.9, 4.1, None, None)}
+    against = side_by_side(replace(known, measurements={**known.measurements, **timed}), [name])
+    assert (against.notes, against.columns[0].cells["int8"].speed_up) == ((), 8.0)
 
 
 def test_an_unknown_latency_has_no_speed(
