@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.cost.calibrate import Fit
-from edgekd.errors import InputError, RecordError
+from edgekd.errors import InputError, MeasureError, RecordError
 from edgekd.files import read_json
 from edgekd.pipeline.context import SIZING_JSON, STUDENTS_JSON, TEACHER_JSON, Context, inputs_hash
 from edgekd.pipeline.recipe_teacher import recipe_teacher
@@ -97,10 +97,10 @@ def _measured(context: Context, called: str) -> Known:
             row.id: Placed(row.id, row.student, _sequence(row, students), row.parameters, row.capacity)
             for row in students.students
         },
-        limits=[_limit(row.model_dump()) for row in sizing.limits],
+        limits=[_limit(row.model_dump(), context.path(SIZING_JSON)) for row in sizing.limits],
         fits={precision: _fits(row) for precision, row in sizing.fits.items()},
         forecasts={found: _outlook(row) for found, row in sizing.forecasts.items()},
-        measurements={found: Measurement(**row.model_dump()) for found, row in sizing.measurements.items()},
+        measurements=_measurements(sizing, context.path(SIZING_JSON)),
         chosen=students.chosen,
         fitting=sizing.fitting,
         nearest=sizing.obstacle.student if sizing.obstacle else None,
@@ -114,10 +114,18 @@ def _sequence(row: Any, students: StudentsFile) -> int:
     return getattr(row, "sequence", 0) or students.sequence
 
 
-def _limit(table: Mapping[str, Any]) -> Limit:
-    if table["quantity"] not in ("latency_s", "memory_bytes", "size_bytes"):
-        raise RecordError(f"{SIZING_JSON}: a limit has the quantity {table['quantity']!r}. Size again: edgekd size")
+def _limit(table: Mapping[str, Any], path: Path) -> Limit:
+    possible = table["quantity"] in ("latency_s", "memory_bytes", "size_bytes") and 0 < table["percentile"] < 1
+    if not possible or table["value"] <= 0:
+        raise RecordError(f"{path}: found the limit {dict(table)}, which cannot be. Make it again: edgekd size")
     return Limit(**table)
+
+
+def _measurements(sizing: SizingFile, path: Path) -> dict[str, Measurement]:
+    try:
+        return {name: Measurement(**row.model_dump()) for name, row in sizing.measurements.items()}
+    except MeasureError as error:
+        raise RecordError(f"{path}: {error}. Make it again: edgekd size") from None
 
 
 def _outlook(row: ForecastRow) -> Outlook:

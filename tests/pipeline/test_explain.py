@@ -121,11 +121,20 @@ def test_a_fit_of_another_version_is_an_error_for_both(root: Path, quantity: str
             told("quickstart", TINY, root, **ask)
 
 
-def test_a_limit_on_something_unknown_is_an_error(root: Path) -> None:
+@pytest.mark.parametrize(("key", "value"), [("quantity", "beauty"), ("percentile", 1.0), ("value", 0.0)])
+def test_an_impossible_limit_is_an_error(root: Path, key: str, value: object) -> None:
     table = read_json(root / "sizing.json")
-    table["limits"][0]["quantity"] = "beauty"
+    table["limits"][0][key] = value
     write_json(root / "sizing.json", table)
-    with pytest.raises(RecordError, match="quantity 'beauty'"):
+    with pytest.raises(RecordError, match=rf"sizing\.json: found the limit .*{value}"):
+        explain_student("quickstart", TINY, root)
+
+
+def test_an_impossible_measurement_is_an_error(root: Path) -> None:
+    table = read_json(root / "sizing.json")
+    next(iter(table["measurements"].values()))["latency_s"] = -1.0
+    write_json(root / "sizing.json", table)
+    with pytest.raises(RecordError, match=r"sizing\.json: a latency of -1.0 s"):
         explain_student("quickstart", TINY, root)
 
 
