@@ -27,7 +27,7 @@ ONE = "one"
 Terms = tuple[str, ...]
 Backbone = Sequence[Mapping[str, float]]
 
-VERSION = 2
+VERSION = 3
 LEAST_SAMPLES = 3
 COVERAGE = 0.9  # what an interval aims at; fewer than 9 samples cannot promise it and say so in `Fit.coverage`
 SMALLEST_HALF_WIDTH = 0.02  # pairs repeat to 2 % at best, so no interval is narrower than that
@@ -149,13 +149,15 @@ class Fit:
             "coverage": self.coverage,
             "samples": self.samples,
             "outliers": list(self.outliers),
+            # JSON files sort their keys, and the rows of the root belong to the terms in this order.
+            "terms": list(self.prices),
             "root": [list(row) for row in self.root],
         }
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Fit:
         """The fit in `table`. Errors: RecordError for missing, unknown or impossible values, or another version."""
-        wanted = {"version", "prices", "half_width", "coverage", "samples", "outliers", "root"}
+        wanted = {"version", "prices", "half_width", "coverage", "samples", "outliers", "terms", "root"}
         if set(table) != wanted:
             raise RecordError(f"found a fit with {listing(table) or 'nothing'}, expected {listing(wanted)}")
         if table["version"] != VERSION or isinstance(table["version"], bool):
@@ -163,13 +165,16 @@ class Fit:
         prices, outliers = table["prices"], table["outliers"]
         if not isinstance(prices, Mapping) or not prices or not all(_is_amount(price) for price in prices.values()):
             raise RecordError("the prices of a fit must be a table of numbers that are not negative")
+        terms = table["terms"]
+        if not isinstance(terms, list) or sorted(map(str, terms)) != sorted(map(str, prices)):
+            raise RecordError("the terms of a fit must be a list of those that have prices")
         if not isinstance(outliers, list) or not all(isinstance(name, str) for name in outliers):
             raise RecordError("the outliers of a fit must be a list of names")
         for key, most in (("half_width", math.inf), ("coverage", 1), ("samples", math.inf)):
             if not _is_amount(table[key]) or table[key] > most:
                 raise RecordError(f"{key} of a fit is {table[key]!r}, expected a number from 0 to {most}")
         return cls(
-            {str(term): float(price) for term, price in prices.items()},
+            {term: float(prices[term]) for term in terms},
             float(table["half_width"]),
             float(table["coverage"]),
             int(table["samples"]),

@@ -185,7 +185,7 @@ def _unmeasured(context: Context, called: str) -> Known:
         chosen=found.chosen.name if found.chosen else None,
         fitting=found.fitting,
         nearest=found.obstacle.student if found.obstacle else None,
-        ffn_follows=recipe.space.ffn_ratio is not None,
+        ffn_follows=recipe.space.ffn_ratio is not None or "ffn" in recipe.space.ties,
         notes=(_by_roofline(context, called), *notes),
     )
 

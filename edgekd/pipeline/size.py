@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Campaign, Measured, answer
 from edgekd.bench.ratio import relative_latency
+from edgekd.cost.stored import read_calibrations
 from edgekd.files import make_folder, read_json, write_text
 from edgekd.pipeline.context import (
     CALIBRATION,
@@ -21,6 +22,7 @@ from edgekd.pipeline.context import (
     TEACHER_JSON,
     Context,
     Done,
+    file_facts,
     inputs_hash,
     machine_facts,
 )
@@ -32,7 +34,7 @@ from edgekd.units import text_from_s, text_from_share
 if TYPE_CHECKING:
     from edgekd.export.template import GraphTemplate
     from edgekd.hosts.base import Host
-    from edgekd.sizing.forecast import Measurement
+    from edgekd.sizing.forecast import Fits, Measurement
     from edgekd.sizing.search import Sizing
 
 KEY_FILE = "inputs.txt"
@@ -50,6 +52,7 @@ def inputs(context: Context) -> Any:
         sections,
         _measured_with(context),
         context.profile.model_dump(mode="json"),
+        None if context.profile.calibration is None else file_facts(Path(context.profile.calibration)),
     ]
 
 
@@ -82,10 +85,25 @@ def work(context: Context, scratch: Path) -> Done:
     found = size(
         teacher, recipe.space, recipe.sla, context.profile, recipe.search, precisions=recipe.precisions,
         batch=recipe.bench.batch, sequence=recipe.sequence, threads=recipe.bench.threads, measure=yardstick.measured,
+        known=known_fits(context, teacher),
     )  # fmt: skip
     write_sizing(found, context.path(SIZING_JSON))
     write_students(found, context.path(STUDENTS_JSON))
     return Done((folder, context.path(SIZING_JSON), context.path(STUDENTS_JSON)), _summary(found))
+
+
+def known_fits(context: Context, teacher: StudentSpec) -> dict[str, Fits]:
+    """What the device's calibration knows of such students, by precision. Errors: InputError, RecordError."""
+    from edgekd.sizing.forecast import Fits
+
+    if context.profile.calibration is None:
+        return {}
+    bench = context.recipe.bench
+    return {
+        one.precision: Fits(one.latency_fit, one.memory_fit)
+        for one in read_calibrations(Path(context.profile.calibration))
+        if (one.architecture, one.batch, one.threads) == (teacher.architecture, bench.batch, bench.threads)
+    }
 
 
 def _summary(found: Sizing) -> str:

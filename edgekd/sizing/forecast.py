@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Sample, Terms, fit
+from edgekd.cost.carry import rescaled
 from edgekd.cost.terms import BACKBONE, TERMS
 from edgekd.errors import MeasureError
 from edgekd.sizing.limits import Costs
@@ -19,6 +20,8 @@ from edgekd.sizing.table import Ends, Table
 from edgekd.student import Candidate
 
 LATENCY_TERMS: Terms = (ONE, *TERMS)
+# With as many students of its own as a calibration has, a search no longer needs one that was made before: our choice.
+ENOUGH = 15
 # The first two tell most by themselves; the others must be earned by the measurements (see edgekd/cost/fitting.py).
 MEMORY_TERMS: Terms = (ONE, "weight_bytes", "peak_activation_bytes")
 SIZE_TERMS: Terms = (ONE, "weight_bytes", "layers")
@@ -85,13 +88,29 @@ def fitted(
     measurements: Mapping[str, Measurement],
     precisions: Sequence[str],
     confirmed: Collection[str] = (),
+    known: Mapping[str, Fits] | None = None,
 ) -> dict[str, Fits]:
     """The fits by precision. `measurements` are by candidate name; candidates that are not among them are passed over.
 
     Each precision has prices of its own: int8 kernels are other code than fp32 ones. Candidates in `confirmed` were
-    measured again and are never set aside.
+    measured again and are never set aside. `known` are fits of the same board, made before: what is measured now
+    rescales their latency, until it is enough for a fit of its own.
     """
-    return {precision: _fits(students, measurements, precision, confirmed) for precision in precisions}
+    return {
+        precision: _carried(
+            _fits(students, measurements, precision, confirmed),
+            (known or {}).get(precision),
+            _samples(students, measurements, precision, confirmed),
+        )
+        for precision in precisions
+    }
+
+
+def _carried(own: Fits, known: Fits | None, samples: Sequence[Sample]) -> Fits:
+    if known is None or known.latency is None or len(samples) >= ENOUGH:
+        return own
+    latency = rescaled(known.latency, samples) if samples else known.latency
+    return Fits(latency, own.memory or known.memory, own.size)
 
 
 def forecasts(table: Table, fits: Mapping[str, Fits]) -> dict[str, Forecasts]:
@@ -120,15 +139,13 @@ def _fits(
     precision: str,
     confirmed: Collection[str],
 ) -> Fits:
-    latency, memory, size = list[Sample](), list[Sample](), list[Sample]()
+    latency, memory, size = _samples(students, measurements, precision, confirmed), list[Sample](), list[Sample]()
     for student in students:
         name = Candidate(student.spec, precision, student.sequence).name
         found = measurements.get(name)
         if found is None:
             continue
         features = student.features[precision]
-        half_width = math.log(found.high_s / found.low_s) / 2
-        latency.append(Sample(name, features, found.latency_s, half_width, name in confirmed))
         if found.peak_memory_bytes is not None:
             memory.append(Sample(name, features, found.peak_memory_bytes))
         if found.size_bytes is not None:
@@ -138,6 +155,23 @@ def _fits(
         _fit_or_none(memory, MEMORY_TERMS),
         _fit_or_none(size, SIZE_TERMS),
     )
+
+
+def _samples(
+    students: Sequence[PricedStudent],
+    measurements: Mapping[str, Measurement],
+    precision: str,
+    confirmed: Collection[str],
+) -> list[Sample]:
+    """The latencies that were measured in `precision`."""
+    samples = []
+    for student in students:
+        name = Candidate(student.spec, precision, student.sequence).name
+        found = measurements.get(name)
+        if found is not None:
+            half_width = math.log(found.high_s / found.low_s) / 2
+            samples.append(Sample(name, student.features[precision], found.latency_s, half_width, name in confirmed))
+    return samples
 
 
 def _fit_or_none(samples: list[Sample], terms: Terms, backbone: Backbone | None = None) -> Fit | None:

@@ -21,6 +21,7 @@ from edgekd.text import listing
 
 Measure = Callable[[Sequence[Candidate]], Mapping[str, Measurement]]
 
+ANCHORS = 3  # students that tell how a calibration of the board has to be rescaled, our choice
 ALLOWANCE = 3  # times search.finalists students are measured after the calibration, at most
 AGREE_WITHIN = 0.1  # a repeated measurement confirms a doubtful one when it is at most this far from it, relatively
 
@@ -81,6 +82,7 @@ class Measuring:
     measure: Measure | None
     compare: Compare
     number: int
+    known: Mapping[str, Fits] = field(default_factory=dict)
     calibrated: list[str] = field(default_factory=list)
     finalists: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
@@ -114,7 +116,9 @@ class Measuring:
         return PredictionError(len(pairs), held, median(errors), max(errors))
 
     def calibrate(self, number: int) -> None:
-        """Measure `number` students that tell most about the prices of a latency."""
+        """Measure `number` students that tell most about a latency; few, where its prices are known already."""
+        if self.known and all(precision in self.known for precision in self.precisions):
+            number = min(number, ANCHORS)
         sample = self.supply.sample
         taken = [sample.student(row) for row in to_measure(sample, number)]
         self.calibrated = [student.name for student in taken]
@@ -150,7 +154,7 @@ class Measuring:
             self._refit()
 
     def _refit(self) -> None:
-        self.fits = fitted(self._touched, self.measurements, self.precisions, self.repeated)
+        self.fits = fitted(self._touched, self.measurements, self.precisions, self.repeated, self.known)
         self._standing = None
 
     def _doubtful(self) -> list[Candidate]:

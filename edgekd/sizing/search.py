@@ -84,11 +84,13 @@ def size(
     sequence: int,
     threads: int,
     measure: Measure | None,
+    known: Mapping[str, Fits] | None = None,
 ) -> Sizing:
     """The most capable student of `space` that keeps the limits of `sla` on the host behind `measure`.
 
     `measure` takes untrained candidates and gives a measurement for each, by candidate name; without it the choice
-    rests on the roofline of `profile` alone. Accuracy is not judged here: nothing is trained yet.
+    rests on the roofline of `profile` alone, or on `known` fits by precision. Accuracy is not judged here: nothing is
+    trained yet.
     Shapes: `sequence` tokens per input where the space names none; a ViT has its own and ignores it.
     Errors: SpecError when the space holds no student; MeasureError when `measure` leaves a candidate out. An SLA that
     no student keeps is no error: `chosen` is None and `obstacle` says why.
@@ -97,7 +99,7 @@ def size(
     setting = Setting(tuple(precisions), batch, grid.sequences[-1], threads)
     supply = supply_of(grid, Pricing(teacher, profile, setting, several=len(grid.sequences) > 1))
     limits = limits_from_sla(sla, profile)
-    run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists)
+    run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists, known or {})
     if measure is not None:
         run.calibrate(search.calibrate)
         run.narrow_down()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -172,6 +173,13 @@ def test_fit_survives_the_way_through_a_table() -> None:
     assert Fit.from_dict(found.to_dict()) == found
 
 
+def test_fit_survives_a_file_that_sorts_its_keys() -> None:
+    found = fit(noisy_samples(8, 0.02, 5), TERMS)
+    again = Fit.from_dict(json.loads(json.dumps(found.to_dict(), sort_keys=True)))
+    for sample in noisy_samples(5, 0.02, 6):
+        assert again.predict(sample.features) == found.predict(sample.features)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -184,6 +192,7 @@ def test_fit_survives_the_way_through_a_table() -> None:
         ({"version": 1}, "version 1"),
         ({"coverage": 1.5}, "coverage"),
         ({"half_width": math.nan}, "half_width"),
+        ({"terms": ["macs"]}, "terms"),
         ({"root": [[1.0]]}, "5 lists"),
         ({"root": [[1.0], [1.0, 2.0], [1.0], [1.0], [1.0]]}, "one length"),
         ({"root": [[math.inf]] * 5}, "finite"),
