@@ -178,8 +178,9 @@ def _write(found: list[dict[str, Any]], seeds: int) -> None:
         "width of an interval is (high - low) / mid.\n\nStretches that were measured under another condition are "
         "dropped before anything is scored, for every method alike. They are found by the errors of our own terms, "
         "and the rows that are left are easier for that. The terms follow what the model computes. Their backbone, the "
-        "constants of the shrinkage, the least shift that counts as drift (6 %, after 5 % and 7 % were tried too) and the "
-        "settings of the regressors were all chosen while looking at these three tables: expect somewhat less on others. "
+        "constants of the shrinkage, the least shift that counts as drift (6 %, after 5 % and 7 % were tried too) and "
+        "the settings of the regressors were all chosen while looking at these three tables: expect somewhat less on "
+        "others. "
         "`plain NNLS` has the same terms without shrinkage."
     )
     parts = [intro]
