@@ -90,6 +90,10 @@ def count_columns(
     Errors: SpecError for an unknown precision.
     """
     found: dict[str, NDArray[Any]] = {}
+    if not len(columns):
+        one = SpecColumns.of([columns.base], columns.base)
+        counted = _counted(one, 2, precisions, batch, sequence, past)
+        found = {name: np.atleast_1d(values)[:0] for name, values in counted.items()}
     for start in range(0, len(columns), CHUNK):
         chunk = columns.rows(slice(start, start + CHUNK))
         for blocks, mask in ((1, chunk.layers == 1), (2, chunk.layers > 1)):

@@ -99,10 +99,10 @@ def _front_text(sizing: SizingFile) -> str:
     told = (
         [f"{named} of the {front.candidates} candidates on the front are listed."] if named < front.candidates else []
     )
-    if front.within:
-        told.append(
-            f"The space was searched: none of its students is more than {text_from_share(front.within)} better."
-        )
+    if front.within is None:
+        told.append("The front is that of an even part of the space.")
+    elif front.within:
+        told.append(f"Students that were not looked at may have up to {text_from_share(front.within)} more parameters.")
     return " ".join(told)
 
 

@@ -113,24 +113,13 @@ class Standing:
 
     @cached_property
     def front(self) -> list[tuple[int, str]]:
-        """The candidates that none beats in latency, memory and capacity together, by the middle of what is known.
-
-        Rows with precisions. Of inputs of several lengths a longer one is no worse than a shorter one.
-        """
-        latencies, memories = (np.stack(columns, axis=1) for columns in self._middles)
-        rows, columns = np.nonzero(~np.isnan(latencies))
-        points = latencies[rows, columns], memories[rows, columns], self.table.capacity[rows]
-        kept = np.zeros(0, np.intp)
-        for sequence in self.table.sequences[::-1]:
-            own = np.flatnonzero(self.table.sequence[rows] == sequence)
-            both = np.concatenate([kept, own])
-            best = both[pareto_set(*(values[both] for values in points))]
-            kept = np.union1d(kept, best)
-        return [(int(rows[index]), self.table.precisions[columns[index]]) for index in kept]
+        """The candidates that none beats in latency, memory and capacity together, by the middle of what is known."""
+        return front_of(self.table, self.middles)
 
     @property
-    def _middles(self) -> tuple[list[Numbers], list[Numbers]]:
-        latencies, memories = [], []
+    def middles(self) -> list[tuple[Numbers, Numbers]]:
+        """Latency and memory in each precision: as measured, else the middle of the forecast."""
+        found = []
         for precision in self.table.precisions:
             forecast = self.forecasts[precision]
             latency_s, memory_bytes = forecast.latency.mid.copy(), forecast.memory.mid.astype(np.float64)
@@ -139,9 +128,8 @@ class Standing:
                 if costs.latency_s is not None:
                     latency_s[row] = costs.latency_s
                 memory_bytes[row] = costs.memory_bytes
-            latencies.append(latency_s)
-            memories.append(memory_bytes)
-        return latencies, memories
+            found.append((latency_s, memory_bytes))
+        return found
 
     @property
     def pareto(self) -> list[str]:
@@ -152,6 +140,22 @@ class Standing:
     def best(self) -> int | None:
         """The most capable measured student that keeps every limit."""
         return next(iter(self.table.leading(self.feasible & self.complete, 1)), None)
+
+
+def front_of(table: Table, middles: Sequence[tuple[Numbers, Numbers]]) -> list[tuple[int, str]]:
+    """The rows and precisions that none beats, given latency and memory in each precision, NaN where unknown.
+
+    Of inputs of several lengths a longer one is no worse than a shorter one.
+    """
+    latencies, memories = (np.stack(columns, axis=1) for columns in zip(*middles, strict=True))
+    rows, columns = np.nonzero(~np.isnan(latencies))
+    points = latencies[rows, columns], memories[rows, columns], table.capacity[rows]
+    kept = np.zeros(0, np.intp)
+    for sequence in table.sequences[::-1]:
+        own = np.flatnonzero(table.sequence[rows] == sequence)
+        both = np.concatenate([kept, own])
+        kept = np.union1d(kept, both[pareto_set(*(values[both] for values in points))])
+    return [(int(rows[index]), table.precisions[columns[index]]) for index in kept]
 
 
 def worst_ratios(forecast: Forecasts, limits: Sequence[Limit], end: End, spread: float) -> Numbers:

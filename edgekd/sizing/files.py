@@ -219,11 +219,12 @@ class ObstacleRow(Model):
 class FrontRow(Model):
     """How many candidates the Pareto set has.
 
-    No candidate of the space is more than the share `within` better in latency, memory and parameters than one of it.
+    Of a very large space it is found among a part: students of the rest may be more capable than one of it by the share
+    `within`, None where nobody knows; 0 when the set is that of the whole space.
     """
 
     candidates: int
-    within: float
+    within: float | None
 
 
 class ErrorRow(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -17,6 +17,8 @@ from edgekd.student import StudentSpec
 
 FFN_STEP = 8  # our choice: what vector units and int8 kernels take at once without a rest
 AXES = ("sequence", "layers", "hidden", "head_dim", "heads", "kv_heads", "kv_group", "ffn", "ffn_ratio")
+STEPS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.5, 1.0, 3.0)
+MOST_TRIMMED = 1_000_000  # combinations of heads and widths looked at, our choice
 # What shrinks another dimension while it grows: a search over boxes splits these apart first.
 SEPARATE = ("sequence", "head_dim", "kv_group")
 
@@ -100,6 +102,18 @@ class Grid:
         yield f"head_dim does not divide the teacher's {teacher.head_dim}", teacher.head_dim % specs.head_dim != 0
         yield from self._head_reasons(picked)
 
+    def may_hold(self, first: SpecColumns, last: SpecColumns) -> NDArray[np.bool_]:
+        """Which boxes may hold a student, from the smallest and the largest dimensions in each."""
+        teacher = self.teacher
+        found = np.ones(len(first), np.bool_)
+        for name in ("layers", "hidden", "heads", "head_dim", "kv_heads", "ffn"):
+            found &= getattr(first, name) <= getattr(teacher, name)
+        found &= first.heads * teacher.kv_heads <= last.kv_heads * teacher.heads
+        if teacher.architecture != "llama":
+            found &= first.heads * first.head_dim <= last.hidden
+            found &= last.heads * last.head_dim >= first.hidden
+        return found
+
     def _head_reasons(self, picked: Picked) -> Reasons:
         specs, teacher = picked.specs, self.teacher
         group = teacher.heads // teacher.kv_heads
@@ -114,6 +128,61 @@ class Grid:
         key_heads = np.maximum(specs.kv_heads, 1)
         yield "heads are no multiple of kv_heads", specs.heads % key_heads != 0
         yield f"more than the teacher's {group} query heads per key head", specs.heads // key_heads > group
+
+
+def trimmed(grid: Grid) -> tuple[Grid, float]:
+    """`grid` without the choices of heads and widths that are part of no student, and which share of the rest may be.
+
+    A search halves a space many times, and would look at these again and again. A space with ties stays as it is.
+    """
+    names = [str(name) for name in ("hidden", "head_dim", "heads", "kv_heads", "kv_group") if name in grid.axes]
+    if grid.space.ties or not names or math.prod(len(grid.axes[name]) for name in names) > MOST_TRIMMED:
+        return grid, 1.0
+    picked = grid.all_but(*(name for name in grid.axes if name not in names))
+    good = np.ones(len(picked.specs), np.bool_)
+    for reason, mask in grid.reasons(picked):
+        if not reason.startswith(("layers above", "ffn above")):
+            good &= ~mask
+    lengths = [len(values) if name in names else 1 for name, values in grid.axes.items()]
+    cube, kept = good.reshape(lengths), {}
+    for axis, (name, values) in enumerate(grid.axes.items()):
+        if name in names:
+            used = cube.any(axis=tuple(other for other in range(len(lengths)) if other != axis))
+            kept[name] = [int(value) for value in values[used]]
+    if not all(kept.values()):
+        return grid, 1.0
+    density = int(good.sum()) / math.prod(len(values) for values in kept.values())
+    return replace(grid, space=grid.space.model_copy(update=kept)), density
+
+
+def thinned(grid: Grid, most: float) -> tuple[Grid, float | None]:
+    """A part of `grid` of at most `most` combinations, and by which share a student left out may be more capable.
+
+    Layers and ffn are thinned to steps of a constant factor, so that for every student there is a kept one just below
+    it: as wide, no slower, no larger, and its capacity less by at most that share (but for a smallest student that
+    min_share refuses). Where that is not enough, the other dimensions are thinned too and nothing is promised: None.
+    """
+    tied = {tie_from_text(text).source for text in grid.space.ties.values()}
+    safe = [str(name) for name in ("layers", "ffn") if name in grid.axes and name not in tied]
+    rest = [name for name in grid.axes if name not in ("sequence", "head_dim", "kv_group")]
+    promised = sorted(((1 + step) ** len(names) - 1, step, names) for names in (safe, safe[1:]) for step in STEPS)
+    found, within = grid, None
+    for within, step, names in (*promised, *((None, step, rest) for step in STEPS)):
+        choices = {name: _spaced(grid.axes[name], step) for name in names}
+        found = replace(grid, space=grid.space.model_copy(update=choices))
+        if found.size <= most:
+            return found, within
+    return found, None
+
+
+def _spaced(values: NDArray[Any], step: float) -> list[Any]:
+    """Of `values`, the first, the last, and between them as few as leave no gap wider than 1 + `step` to the next."""
+    kept = [values[0].item()]
+    for value in values[1:].tolist():
+        if value > kept[-1] * (1 + step):
+            kept.append(value)
+    last = values[-1].item()
+    return kept if kept[-1] == last else [*kept, last]
 
 
 class _Resolved:

@@ -91,11 +91,12 @@ def _sweep(points: Sequence[Point]) -> list[int]:
             continue
         kept.append(index)
         last_kept = points[index]
-        _insert(latencies, memories, latency, memory)
+        insert(latencies, memories, latency, memory)
     return kept
 
 
-def _insert(latencies: list[float], memories: list[float], latency: float, memory: float) -> None:
+def insert(latencies: list[float], memories: list[float], latency: float, memory: float) -> None:
+    """Put a step into a staircase of latencies going up and memories going down, in place of those it beats."""
     start = bisect_right(latencies, latency)
     if start and latencies[start - 1] == latency:
         start -= 1

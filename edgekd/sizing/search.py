@@ -30,10 +30,10 @@ class Sizing:
 
     `standing` holds the students in its table, their forecasts and what was measured. `considered` counts combinations
     of the space, `possible` those that are students (None in a space too large to count), `refused` says why how many
-    are not. The front of `standing` is that of the space, except that in a very large one a student may be better by
-    the share `within`. `fitting` are the precisions in which the chosen student keeps every limit, `calibrated` and
-    `finalists` the students measured for the fit and before the choice, `repeated` candidates measured again,
-    `predicted` what finalists should have taken before they were measured.
+    are not. The front of `standing` is that of the space, except that in a very large one a student may be more capable
+    than one on it by the share `within`, None where nobody knows. `fitting` are the precisions in which the chosen
+    student keeps every limit, `calibrated` and `finalists` the students measured for the fit and before the choice,
+    `repeated` candidates measured again, `predicted` what finalists should have taken before they were measured.
     """
 
     teacher: PricedStudent
@@ -44,7 +44,7 @@ class Sizing:
     refused: Mapping[str, int]
     warnings: Sequence[str]
     standing: Standing
-    within: float
+    within: float | None
     calibrated: list[str]
     finalists: list[str]
     repeated: list[str]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,14 @@ def enumerate_students(grid: Grid) -> Enumeration:
 
     Errors: SpecError when nothing is left, with the reasons and what to change.
     """
-    found = _by_shape(grid) if "layers" in grid.axes and not grid.ties_layers else _row_by_row(grid)
+    found = _enumerated(grid)
     if not len(found):
         raise SpecError(nothing_left(found.refused, grid))
     return found
+
+
+def _enumerated(grid: Grid) -> Enumeration:
+    return _by_shape(grid) if "layers" in grid.axes and not grid.ties_layers else _row_by_row(grid)
 
 
 def possible(grid: Grid, picked: Picked) -> NDArray[np.bool_]:
@@ -60,6 +65,13 @@ def possible(grid: Grid, picked: Picked) -> NDArray[np.bool_]:
         shares = sizes.grown(picked.specs.layers[found]) / parameters(grid.teacher)
         found[found] = (shares >= grid.space.min_share) & (shares <= grid.space.max_share)
     return found
+
+
+def refusals(grid: Grid, number: int) -> dict[str, int]:
+    """Why combinations of a large space yield no student, by an even sample of at most about `number` of them."""
+    step = max(1, math.ceil((grid.size / number) ** (1 / len(grid.axes))))
+    thinned = {name: values[::step].tolist() for name, values in grid.axes.items()}
+    return _enumerated(replace(grid, space=grid.space.model_copy(update=thinned))).refused
 
 
 def share_warnings(grid: Grid, specs: SpecColumns, shares: NDArray[np.float64]) -> list[str]:

@@ -206,7 +206,11 @@ def table_of(enumeration: Enumeration, pricing: Pricing) -> Table:
 def table_of_specs(specs: SpecColumns, sequence: Whole, pricing: Pricing) -> Table:
     """Any students with their counts, in the order given."""
     setting = pricing.setting
-    groups = [np.flatnonzero(sequence == value) for value in np.unique(sequence)]
+    groups = [np.flatnonzero(sequence == value) for value in np.unique(sequence)] if pricing.several else []
+    if len(groups) < 2:
+        length = int(sequence[0]) if len(sequence) else setting.sequence
+        counts = count_columns(specs, setting.precisions, batch=setting.batch, sequence=length)
+        return Table(pricing, specs, sequence, counts)
     parts = [
         count_columns(specs.rows(rows), setting.precisions, batch=setting.batch, sequence=int(sequence[rows[0]]))
         for rows in groups

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from every import enumerated, specs_of
 
 from edgekd.recipe import Space
-from edgekd.sizing.grid import Grid
+from edgekd.sizing.grid import Grid, thinned, trimmed
 from edgekd.student import StudentSpec
 
 
@@ -105,3 +106,51 @@ def test_every_length_of_input_is_a_student_of_its_own(teacher: StudentSpec) -> 
     assert [int(value) for value in found.sequence] == [16, 16, 32, 32]
     assert [spec.layers for spec in specs_of(found)] == [1, 2, 1, 2]
     assert (found.considered, found.refused) == (6, {"layers above the teacher's 6": 2})
+
+
+def test_choices_that_are_part_of_no_student_are_trimmed(teacher: StudentSpec) -> None:
+    space = Space(layers=[1, 2], hidden=list(range(16, 129, 8)), head_dim=[5, 16, 32], ffn=[64, 9999])
+    small, density = trimmed(Grid(space, teacher, 64))
+    assert {name: values.tolist() for name, values in small.axes.items()} == {
+        "layers": [1, 2], "hidden": [16, 32, 48, 64, 80, 96, 112, 128], "head_dim": [16, 32], "ffn": [64, 9999]
+    }  # fmt: skip
+    assert density == 12 / 16
+    before, after = (specs_of(enumerated(each, teacher)) for each in (space, small.space))
+    assert before == after
+
+
+def test_a_space_with_ties_is_not_trimmed(teacher: StudentSpec) -> None:
+    grid = Grid(Space(hidden=[50, 64], ties={"ffn": "2 * hidden"}), teacher, 64)
+    assert trimmed(grid) == (grid, 1.0)
+
+
+@pytest.mark.parametrize("most", [400, 2000, 40_000])
+def test_a_thinned_space_keeps_a_student_just_below_each(teacher: StudentSpec, most: int) -> None:
+    grid = Grid(Space(layers=list(range(1, 25)), hidden=[64, 128], ffn=list(range(8, 1537))), teacher, 64)
+    part, within = thinned(grid, most)
+    assert part.size <= most < grid.size
+    assert within is not None
+    assert part.axes["hidden"].tolist() == [64, 128]
+    gaps = 1.0
+    for name in ("layers", "ffn"):
+        kept = part.axes[name]
+        below = kept[np.searchsorted(kept, grid.axes[name], "right") - 1]
+        gaps *= (grid.axes[name] / below).max()
+        assert kept[-1] == grid.axes[name][-1]
+    assert gaps <= 1 + within + 1e-12
+
+
+def test_a_space_that_must_be_thinned_in_width_promises_nothing(llama: StudentSpec) -> None:
+    grid = Grid(Space(hidden=list(range(1, 513)), heads=list(range(1, 9)), kv_heads=[1, 2, 3, 4]), llama, 64)
+    part, within = thinned(grid, 500)
+    assert part.size <= 500
+    assert within is None
+
+
+def test_a_dimension_that_others_are_tied_to_is_not_thinned_with_a_promise(teacher: StudentSpec) -> None:
+    grid = Grid(Space(layers=list(range(1, 100)), ffn=list(range(8, 108)), ties={"hidden": "32 * layers"}), teacher, 64)
+    part, within = thinned(grid, 5000)
+    assert len(part.axes["layers"]) == 99
+    assert len(part.axes["ffn"]) <= 50
+    assert within is not None
+    assert thinned(grid, 200)[1] is None

@@ -1,0 +1,114 @@
+"""What students are expected to take, and what no student of a box can take less than."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from edgekd.cost.calibrate import Fit
+from edgekd.sizing.boxes import NONE, Bound, Corners, Score
+from edgekd.sizing.choice import worst_ratios
+from edgekd.sizing.forecast import End, Forecasts, forecasts, usual_spread
+from edgekd.sizing.limits import Limit
+from edgekd.sizing.measuring import Known
+from edgekd.sizing.table import Ends, Mask, Numbers, Table
+
+MOST_CAPACITY = 2.0**41  # parameters; with 4096 lengths of input a float still tells any two apart
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """The bounds and scores of searches, for what is `known`.
+
+    What was measured is known anyway, and may be off its prediction: searches pass it over. `sequences` are the lengths
+    of input in the space, ascending.
+    """
+
+    known: Known
+    sequences: Sequence[int]
+
+    @cached_property
+    def spread(self) -> float:
+        """The spread to expect of any student."""
+        return usual_spread(self.known.measurements)
+
+    @property
+    def end(self) -> End:
+        """The end of an interval that must keep a limit."""
+        return "high" if self.known.compare == "upper" else "mid"
+
+    def unmeasured(self, table: Table) -> Mask:
+        """The students of which nothing was measured."""
+        found = np.ones(len(table), np.bool_)
+        for student in self.known.measured:
+            own = table.specs.where(student.spec)
+            found &= ~(own & (table.sequence == student.sequence) if student.sequence else own)
+        return found
+
+    def middles(self, table: Table) -> list[tuple[Numbers, Numbers]]:
+        """The middles of latency and memory in each precision; they grow with every dimension."""
+        found = forecasts(table, self.known.fits)
+        return [(each.latency.mid, each.memory.mid.astype(np.float64)) for each in found.values()]
+
+    def most_capable(self) -> tuple[Bound, Score]:
+        """The length of input and then the capacity, for students that keep the limits."""
+
+        def bound(corners: Corners) -> Numbers:
+            kept = self._least(corners.first, self.known.limits, self.end) <= 1
+            return np.where(kept, self._capability(corners.last), NONE)
+
+        def score(table: Table) -> Numbers:
+            kept = self._ratios(table, self.known.limits, self.end) <= 1
+            return np.where(kept & self.unmeasured(table), self._capability(table), NONE)
+
+        return bound, score
+
+    def nearest(self, limits: Sequence[Limit], end: End) -> tuple[Bound, Score]:
+        """How little is taken of the limit that is taken most."""
+
+        def bound(corners: Corners) -> Numbers:
+            return _negative(self._least(corners.first, limits, end))
+
+        def score(table: Table) -> Numbers:
+            return np.where(self.unmeasured(table), _negative(self._ratios(table, limits, end)), NONE)
+
+        return bound, score
+
+    def _capability(self, table: Table) -> Numbers:
+        rank = np.searchsorted(self.sequences, table.sequence)
+        return np.asarray(rank * MOST_CAPACITY + table.capacity, np.float64)
+
+    def _ratios(self, table: Table, limits: Sequence[Limit], end: End) -> Numbers:
+        return self._best(list(forecasts(table, self.known.fits).values()), limits, end)
+
+    def _least(self, table: Table, limits: Sequence[Limit], end: End) -> Numbers:
+        """What no larger student can be below."""
+        found = forecasts(table, self.known.fits)
+        fits = self.known.fits
+        floors = [
+            Forecasts(
+                _floor(fits[name].latency, each.latency),
+                _floor(fits[name].memory, each.memory),
+                _floor(fits[name].size, each.size),
+            )
+            for name, each in found.items()
+        ]
+        return self._best(floors, limits, end)
+
+    def _best(self, found: Sequence[Forecasts], limits: Sequence[Limit], end: End) -> Numbers:
+        ratios = [worst_ratios(each, limits, end, self.spread) for each in found]
+        best: Numbers = np.fmin.reduce(ratios)
+        return best
+
+
+def _floor(fit: Fit | None, ends: Ends) -> Ends:
+    # An interval is never narrower than the half width of its fit, and the middle grows with every dimension.
+    return ends if fit is None else Ends(ends.low, ends.mid, ends.mid * math.exp(fit.half_width))
+
+
+def _negative(ratios: Numbers) -> Numbers:
+    return np.where(np.isnan(ratios), NONE, -ratios)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from every import enumerated, specs_of
+from searched import pricing_of
+
+from edgekd.device import DeviceProfile
+from edgekd.recipe import Space
+from edgekd.sizing import boxes as module
+from edgekd.sizing.boxes import NONE, Boxes, Whole
+from edgekd.sizing.grid import Grid
+from edgekd.sizing.table import Table
+from edgekd.student import StudentSpec
+
+SPACE = Space(
+    layers=[1, 2, 3, 5], hidden=list(range(32, 385, 16)), head_dim=[16, 32], ffn=[8, 64, 512, 1536], min_share=0.1
+)
+
+
+@pytest.fixture
+def whole(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> Whole:
+    grid = Grid(SPACE, teacher, 64)
+    return Whole(grid, pricing_of(grid, make_profile(peak="10 GMAC/s")))
+
+
+def names_of(table: Table) -> list[str]:
+    return sorted(table.name(row) for row in range(len(table)))
+
+
+def test_the_roots_hold_every_combination_once(whole: Whole) -> None:
+    roots = whole.roots()
+    assert len(roots) == 2
+    assert roots.combinations.sum() == whole.grid.size
+    places = whole.combinations(roots)
+    assert len(np.unique(places, axis=0)) == len(places) == whole.grid.size
+
+
+def test_halves_hold_what_the_box_held(whole: Whole) -> None:
+    boxes = whole.roots()
+    for _ in range(5):
+        before = np.unique(whole.combinations(boxes), axis=0)
+        halves = whole.halves(boxes)
+        assert len(halves) == 2 * len(boxes)
+        assert np.array_equal(np.unique(whole.combinations(halves), axis=0), before)
+        boxes = halves
+
+
+def test_students_in_boxes_are_those_of_the_enumeration(whole: Whole, teacher: StudentSpec) -> None:
+    expected = sorted(spec.name for spec in specs_of(enumerated(SPACE, teacher)))
+    assert names_of(whole.students(whole.combinations(whole.roots())).table) == expected
+
+
+def test_a_box_dropped_by_its_dimensions_holds_no_student(whole: Whole) -> None:
+    boxes = whole.roots()
+    for _ in range(7):
+        boxes = whole.halves(boxes)
+    kept = whole.corners(boxes)
+    kept = kept.boxes.at(kept.holds)
+    assert 0 < len(kept) < len(boxes)
+    everything = whole.students(whole.combinations(boxes)).table
+    assert names_of(whole.students(whole.combinations(kept)).table) == names_of(everything)
+
+
+@pytest.mark.parametrize("family", ["teacher", "vit", "llama"])
+def test_no_student_is_below_the_first_corner_of_its_box_or_above_the_last(
+    family: str, request: pytest.FixtureRequest, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    teacher: StudentSpec = request.getfixturevalue(family)
+    hidden = list(range(teacher.head_dim, teacher.hidden + 1, teacher.head_dim))
+    sequence = None if teacher.tokens else [8, 32]
+    space = Space(layers=[1, 2, 3, 6], hidden=hidden, ffn=[8, 30, 100, 700], sequence=sequence, min_share=0.0)
+    grid = Grid(space, teacher, teacher.tokens or 64)
+    whole = Whole(grid, pricing_of(grid, make_profile(peak="10 GMAC/s")))
+    boxes = whole.halves(whole.halves(whole.roots()))
+    corners = whole.corners(boxes)
+    for box in range(len(corners.boxes)):
+        inside = whole.students(whole.combinations(corners.boxes.at(np.array([box])))).table
+        for ends, compare in ((corners.first, np.less_equal), (corners.last, np.greater_equal)):
+            assert compare(ends.capacity[box], inside.capacity).all()
+            assert compare(ends.counts.macs[box], inside.counts.macs).all()
+            for precision in ("fp32", "int8"):
+                names = list(ends.features(precision))
+                assert {"layers", "macs", "peak_activation_bytes", "starts", "elements.scores"} < set(names)
+                for name in names:
+                    column = inside.features(precision)[name]
+                    assert compare(ends.features(precision)[name][box], column).all(), name
+
+
+@pytest.mark.parametrize("batch", [2, 4096])
+def test_the_best_are_found_with_all_that_equal_the_last(
+    whole: Whole, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(module, "LEAF", 2)
+    everything = whole.students(whole.combinations(whole.roots())).table
+    coarse = everything.capacity // 100_000
+
+    found = whole.students(
+        whole.best(
+            5, lambda corners: corners.last.capacity // 100_000 + 0.0, lambda table: table.capacity // 100_000 + 0.0
+        )
+    ).table
+    least = np.sort(coarse)[-5]
+    assert names_of(found) == sorted(everything.name(row) for row in np.flatnonzero(coarse >= least).tolist())
+
+
+def test_nothing_is_found_where_nothing_counts(whole: Whole) -> None:
+    found = whole.best(5, lambda corners: np.full(len(corners.boxes), NONE), lambda table: np.full(len(table), NONE))
+    assert len(found) == 0
+
+
+def test_boxes_are_taken_and_joined(whole: Whole) -> None:
+    roots = whole.roots()
+    one = roots.at(np.array([1]))
+    both = one.with_more(roots)
+    assert isinstance(both, Boxes)
+    assert len(both) == 3
+    assert both.first[0].tolist() == both.first[2].tolist()
