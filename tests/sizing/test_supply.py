@@ -9,7 +9,7 @@ from every import everyone
 from numpy.typing import NDArray
 from searched import both, known_of, pricing_of
 
-from edgekd.cost.calibrate import Fit
+from edgekd.cost.calibrate import Fit, Intervals
 from edgekd.device import DeviceProfile
 from edgekd.errors import SpecError
 from edgekd.recipe import Search, Space
@@ -146,10 +146,10 @@ def test_a_search_holds_what_was_measured(
 class WideFit(Fit):
     """A fit whose intervals are wider the smaller a student is, so that their upper ends go up and down."""
 
-    def predict_columns(self, columns: Mapping[str, NDArray[Any]]) -> tuple[Any, Any, Any]:
-        _, mid, _ = super().predict_columns(columns)
+    def predict_many(self, columns: Mapping[str, NDArray[Any]]) -> Intervals:
+        mid = super().predict_many(columns).mid
         factor = np.exp(self.half_width * np.sqrt(1 + (3e-4 / mid) ** 2))
-        return mid / factor, mid, mid * factor
+        return Intervals(mid / factor, mid, mid * factor)
 
 
 def test_upper_ends_that_do_not_grow_with_a_student_do_not_mislead_a_search(
