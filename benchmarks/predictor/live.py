@@ -103,12 +103,15 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         if name not in seen and name not in names:
             names.append(name)
     answer = measured_on(request, pool, names, folder / "unseen")
+    # The machine may be another one by now; by how much the sentinel says, and what students feel of it the sensitivity.
+    then = (calibration.quiet_sentinel_s / answer.quiet_s) ** calibration.sensitivity
     errors, covered, memory = [], 0, []
     for name, found in answer.measured.items():
         features = pool.features(name)
         interval = calibration.latency_fit.predict(features)
-        errors.append(math.log(found.latency_s / interval.mid))
-        covered += interval.low <= found.latency_s <= interval.high
+        measured_s = found.latency_s * then
+        errors.append(math.log(measured_s / interval.mid))
+        covered += interval.low <= measured_s <= interval.high
         if calibration.memory_fit is not None and found.peak_memory_bytes is not None:
             memory.append(abs(calibration.memory_fit.predict(features).mid / found.peak_memory_bytes - 1))
     sizes = [abs(error) for error in errors]
@@ -125,6 +128,7 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         "students": calibration.left_out.students,
         "rounds": min(one.visits for one in outcome.answer.measured.values()),
         "sensitivity": calibration.sensitivity,
+        "levels_s": [calibration.quiet_sentinel_s, answer.quiet_s],
         "load": calibration.host.load_before,
         "errors": sorted(errors),
     }
@@ -154,7 +158,7 @@ def row(name: str, one: dict[str, Any]) -> list[str]:
 TEXT = """\
 `edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
 from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
-sentinel; other programs ran on this machine meanwhile, as its load says."""
+sentinel, at the level it had during the calibration; other programs ran on this machine meanwhile, as its load says."""
 
 
 def main() -> int:
@@ -172,8 +176,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
             results[label], host = scored(CASES[name], Path(folder), chosen.unseen, chosen.budget, chosen.neighbour)
-        print(" | ".join(row(label, results[label])), flush=True)
-    print(json.dumps(results))
+        print(" | ".join(row(label, results[label])), json.dumps(results[label]), flush=True)
     if chosen.write and host is not None:
         name = "predictor_live_neighbour" if chosen.neighbour else "predictor_live"
         text = table_text(COLUMNS, [row(label, one) for label, one in results.items()])

@@ -28,6 +28,7 @@ LEAST_ROUNDS = 3  # our choice: the fewest of which one can disagree with the ot
 MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model of the machine
 EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
 EXTRA_SHARE = 0.2  # of the budget, kept back for that
+USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
 _NORMAL = 1.4826
 
@@ -49,7 +50,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Answer:
-    """The end of a campaign. `quiet_s` is the sentinel's least time on the undisturbed board.
+    """The end of a campaign. `quiet_s` is the sentinel's time on the undisturbed board.
 
     All times stand and fall with what was taken to be undisturbed: `quiet_error` is the relative error of that.
 
@@ -201,7 +202,7 @@ def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
         times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
         errors = [visits[index].error for index in believed or indices]
         measured[name] = _joined(name, times_s, errors, own)
-    quiet_s = math.exp(found.curve.floor)
+    quiet_s = found.curve.level_s(USUAL_STUDENT * math.exp(found.curve.floor))
     rest = sorted(abs(math.log(slower)) for slower in found.disturbances)
     quiet_error = found.sensitivity * _NORMAL * median(rest[: max(1, len(rest) // 2)])
     return Answer(measured, quiet_s, quiet_error, found, visits, repeated, tuple(unsettled))
