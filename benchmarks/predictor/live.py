@@ -34,6 +34,7 @@ from edgekd.record import HostFacts
 from edgekd.units import duration_s_from_text
 
 Precision = Literal["fp32", "int8"]
+ANCHORS = 5
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,17 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         name = pool.add(spec, case.precision, draw.choice(reference.sequences))
         if name not in seen and name not in names:
             names.append(name)
-    answer = measured_on(request, pool, names, folder / "unseen")
-    # The machine may be another one by now; by how much the sentinel says, and what students feel of it the sensitivity.
-    then = (calibration.quiet_sentinel_s / answer.quiet_s) ** calibration.sensitivity
+    anchors = list(outcome.answer.measured)[:ANCHORS]
+    for name in anchors:
+        spec, length = outcome.pool.known(name)
+        pool.add(spec, case.precision, length)
+    answer = measured_on(request, pool, [*names, *anchors], folder / "unseen")
+    # The machine may be another one by now: a few students of the calibration, measured again among the others, tell.
+    before, now = outcome.answer.measured, answer.measured
+    then = math.exp(median(math.log(before[name].latency_s / now[name].latency_s) for name in anchors))
     errors, covered, memory = [], 0, []
-    for name, found in answer.measured.items():
+    for name in names:
+        found = answer.measured[name]
         features = pool.features(name)
         interval = calibration.latency_fit.predict(features)
         measured_s = found.latency_s * then
@@ -128,7 +135,7 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         "students": calibration.left_out.students,
         "rounds": min(one.visits for one in outcome.answer.measured.values()),
         "sensitivity": calibration.sensitivity,
-        "levels_s": [calibration.quiet_sentinel_s, answer.quiet_s],
+        "machine_since": 1 / then,
         "load": calibration.host.load_before,
         "errors": sorted(errors),
     }
@@ -158,7 +165,8 @@ def row(name: str, one: dict[str, Any]) -> list[str]:
 TEXT = """\
 `edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
 from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
-sentinel, at the level it had during the calibration; other programs ran on this machine meanwhile, as its load says."""
+sentinel. Five students of the calibration, measured again among the others, tell by how much the machine had changed
+since; other programs ran on it meanwhile, as its load says."""
 
 
 def main() -> int:

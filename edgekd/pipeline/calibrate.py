@@ -87,11 +87,12 @@ def request_from_text(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: the folder of the board, and the calibrations that were made now."""
+    """What came of it: the folder of the board, the calibrations that were made now, and of whom they were chosen."""
 
     folder: Path
     calibrations: tuple[Calibration, ...]
     answer: Answer
+    pool: Pool
 
 
 def calibrate(request: Request, *, base: Path, progress: Progress | None = None) -> Outcome:
@@ -119,7 +120,7 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     write_calibrations(with_calibration(known, made), path)
     write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
     told.end("calibrate", f"{len(answer.measured)} students, {len(answer.visits)} visits, in {folder}")
-    return Outcome(folder, made, answer)
+    return Outcome(folder, made, answer, pool)
 
 
 def _require_isa(host: Host, isa: str) -> None:

@@ -161,6 +161,11 @@ class Pool:
         self._by_name[name] = (spec, precision, length)
         return name
 
+    def known(self, name: str) -> tuple[StudentSpec, int]:
+        """The spec of the candidate `name` and the length of its inputs."""
+        spec, _, length = self._by_name[name]
+        return spec, length
+
     def precision(self, name: str) -> Literal["fp32", "int8"]:
         """The precision of the candidate `name`."""
         return self._by_name[name][1]
