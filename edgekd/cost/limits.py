@@ -24,8 +24,9 @@ _AT_MOST = ("layers", "decoder_layers", "hidden", "heads", "kv_heads", "ffn")
 def check_within(student: StudentSpec, teacher: StudentSpec) -> None:
     """Accept `student` when every one of its weights has a counterpart in `teacher` to start from.
 
-    Inputs and outputs must be the same, no dimension larger, heads of the same head_dim (a head is kept whole) and, in
-    grouped attention, no more query heads per key head than the teacher has.
+    Inputs and outputs must be the same, no dimension larger, a head_dim that divides the teacher's (of a narrower head
+    every second, third ... row is kept, which are also the rows that rotary positions turn at its own frequencies) and,
+    in grouped attention, no more query heads per key head than the teacher has.
     Errors: SpecError naming the limit.
     """
     check_buildable(student)
@@ -37,10 +38,10 @@ def check_within(student: StudentSpec, teacher: StudentSpec) -> None:
         found, limit = getattr(student, name), getattr(teacher, name)
         if found > limit:
             raise SpecError(f"the student {student.name} has {name} {found}, expected at most the teacher's {limit}")
-    if student.head_dim != teacher.head_dim:
+    if teacher.head_dim % student.head_dim:
         raise SpecError(
-            f"the student {student.name} has head_dim {student.head_dim}, expected the teacher's {teacher.head_dim}: "
-            f"heads are kept whole, so choose heads = hidden / {teacher.head_dim} or set head_dim"
+            f"the student {student.name} has head_dim {student.head_dim}, which does not divide the teacher's "
+            f"{teacher.head_dim}: choose heads = hidden / {teacher.head_dim}, or more of them"
         )
     group, limit = student.heads // student.kv_heads, teacher.heads // teacher.kv_heads
     if group > limit:

@@ -1,7 +1,8 @@
 """A student that starts from its teacher: some of the layers, and in them some channels, heads and neurons.
 
 Depth copies whole layers, evenly spaced. Width keeps evenly spaced channels of the residual stream (the same in every
-layer, because all layers add to it), whole heads and feed-forward neurons. No data is needed.
+layer, because all layers add to it), heads and feed-forward neurons; of narrower heads evenly spaced rows. No data is
+needed.
 Source: Xu et al. 2024, Initializing Models with Larger Ones, arXiv:2311.18823 (uniform selection); Sanh et al. 2019,
 DistilBERT, arXiv:1910.01108 (layer copies).
 """
@@ -27,6 +28,7 @@ Axis = Literal["whole", "channels", "heads", "kv_heads", "fused", "neurons"]
 class Initialisation:
     """What of the teacher a student started from: for each of its layers, channels, heads and neurons the teacher's.
 
+    `head_rows` are the rows that each head kept; all of them unless head_dim is smaller.
     `copied_parameters` counts the weights that were copied, which is all of them.
     """
 
@@ -35,6 +37,7 @@ class Initialisation:
     heads: list[int]
     kv_heads: list[int]
     neurons: list[int]
+    head_rows: list[int]
     copied_parameters: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,13 +101,14 @@ def _chosen(student: StudentSpec, teacher: StudentSpec) -> Initialisation:
         heads=[group * size + head for group in groups for head in within],
         kv_heads=groups,
         neurons=spaced(teacher.ffn, student.ffn),
+        head_rows=spaced(teacher.head_dim, student.head_dim),
         copied_parameters=0,
     )
 
 
 def _kept_indices(chosen: Initialisation, teacher: StudentSpec) -> dict[Axis, torch.Tensor]:
     def rows(heads: list[int]) -> list[int]:
-        return [head * teacher.head_dim + row for head in heads for row in range(teacher.head_dim)]
+        return [head * teacher.head_dim + row for head in heads for row in chosen.head_rows]
 
     query_rows = rows(chosen.heads)
     indices: dict[Axis, list[int]] = {

@@ -37,7 +37,7 @@ def test_the_teacher_itself_and_smaller_students_are_within_its_limits() -> None
         ({"heads": 8, "kv_heads": 2, "hidden": 16}, "heads 8"),
         ({"heads": 4, "kv_heads": 4}, "kv_heads 4"),
         ({"ffn": 25}, "ffn 25"),
-        ({"head_dim": 2}, "head_dim 2, expected the teacher's 4"),
+        ({"head_dim": 6}, "head_dim 6, which does not divide the teacher's 4"),
         ({"kv_heads": 1}, "4 query heads per key head"),
     ],
 )

@@ -306,11 +306,47 @@ def test_the_teacher_is_left_alone() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
 
 
-def test_a_student_with_other_head_dim_is_refused_with_the_reason() -> None:
+def test_a_student_with_a_head_dim_that_does_not_divide_is_refused_with_the_reason() -> None:
     spec = TEACHERS["bert"]
-    student = build(resized(spec, hidden=12, heads=2, kv_heads=2, head_dim=6), seed=0)
-    with pytest.raises(SpecError, match="heads are kept whole"):
+    student = build(resized(spec, hidden=12, heads=4, kv_heads=4, head_dim=3), seed=0)
+    with pytest.raises(SpecError, match="head_dim 3, which does not divide the teacher's 4"):
         initialise(student, build(spec, seed=0))
+
+
+@pytest.mark.parametrize("name", [name for name in TEACHERS if "llama" not in name])
+def test_of_a_narrower_head_evenly_spaced_rows_are_kept(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    slim = resized(spec, hidden=12, head_dim=2)
+    student = build(slim, teacher.config, seed=4)
+    found = initialise(student, teacher)
+    assert found.head_rows == [0, 2]
+    assert found.heads == list(range(6))
+    mixed = next(name for name, _ in student.named_parameters() if name.endswith(WRITERS_OF_HEADS))
+    own, whole = (dict(model.named_parameters())[mixed].detach() for model in (student, teacher))
+    rows = [head * 4 + row for head in range(6) for row in (0, 2)]
+    by_input = (own, whole) if spec.architecture == "gpt2" else (own.t(), whole.t())
+    assert torch.equal(by_input[0], by_input[1][rows][:, found.channels])
+
+
+def test_rows_kept_of_a_llama_head_turn_with_position_as_they_did() -> None:
+    spec = resized(TEACHERS["llama"], head_dim=8)
+    teacher = teacher_of(spec)
+    # Rows that are dropped write nothing, and scores are scaled by head_dim: then both say the same.
+    dead = [head * 8 + row for head in range(spec.heads) for row in range(1, 8, 2)]
+    with torch.no_grad():
+        for name, weight in teacher.named_parameters():
+            if name.endswith("q_proj.weight"):
+                weight[dead] = 0.0
+            elif name.endswith(("k_proj.weight", "v_proj.weight")):
+                weight[[row for row in dead if row < len(weight)]] = 0.0
+        slim = resized(spec, head_dim=4)
+        student = build(slim, teacher.config, seed=4)
+        assert initialise(student, teacher).head_rows == [0, 2, 4, 6]
+        for name, weight in teacher.named_parameters():
+            if name.endswith("q_proj.weight"):
+                weight.mul_(2**0.5)
+    assert torch.allclose(logits(student, slim), logits(teacher, spec), atol=1e-5)
 
 
 def test_a_student_with_another_activation_is_refused() -> None:
