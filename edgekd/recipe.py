@@ -348,7 +348,9 @@ class Recipe(Model):
 
     @property
     def sequence(self) -> int:
-        """Tokens per input of text models where space.sequence leaves no choice: bench.sequence, or data.max_length."""
+        """Tokens per input of text models, the most where space.sequence leaves a choice of them."""
+        if self.space.sequence is not None:
+            return max(self.space.sequence)
         return self.bench.sequence or self.data.max_length
 
 

@@ -1,11 +1,12 @@
 """The recipe says what the user wants; contradictions are refused before any work."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.recipe import builtin_recipes, load_recipe
+from edgekd.recipe import Space, builtin_recipes, load_recipe, tie_from_text
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -32,6 +33,17 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("space.layers={from: 3, to: 1}", "is empty; swap the two"),
         ("space.layers=[0]", "greater than or equal to 1"),
         ("space.ffn=[64]", "either ffn or ffn_ratio"),
+        ("space.hidden={from: 1, to: 900000}", "the range holds 900000 values"),
+        ("space={kv_heads: [1], kv_group: [2]}", "either kv_heads or kv_group"),
+        ("space.ties={ffn: 4 * hidden}", "ties.ffn and ffn_ratio contradict each other"),
+        ("space.ties={hidden: 64 * heads}", "ties.hidden and hidden contradict each other"),
+        ("space={ties: {hidden: 64 * heads}}", "ties.hidden goes in a circle"),
+        ("space={ties: {layers: hidden / 64, hidden: 2 * ffn, ffn: layers}}", "goes in a circle"),
+        ("space={ties: {heads: hidden - 64}}", "found 'hidden - 64', expected another dimension times or by a number"),
+        ("space={ties: {heads: hidden / 0}}", "found 'hidden / 0'"),
+        ("space={ties: {head_dim: hidden / 4}}", "found 'head_dim', expected 'layers', 'hidden'"),
+        ("space.sequence=[8]", "space.sequence has no meaning for images"),
+        ("search.compare=lower", "'upper' or 'middle'"),
         ("space.max_share=0.5 %", "min_share must be below max_share"),
         ("distill.epochs=0", "greater than or equal to 1"),
         ("distill.alpha=2", "less than or equal to 1"),
@@ -64,6 +76,37 @@ def test_contradictions_are_refused(override: str, message: str) -> None:
 def test_a_sequence_longer_than_the_text_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"longer than data\.max_length"):
         load_recipe("sst2", ["bench.sequence=500"])
+    with pytest.raises(RecipeError, match=r"space\.sequence 500 is longer than data\.max_length"):
+        load_recipe("sst2", ["bench={threads: 1}", "space.sequence=[32, 500]"])
+
+
+def test_a_length_of_input_is_either_given_or_chosen() -> None:
+    with pytest.raises(RecipeError, match=r"either bench\.sequence or space\.sequence"):
+        load_recipe("sst2", ["space.sequence=[32, 64]"])
+    assert load_recipe("sst2", ["bench={threads: 1}"]).sequence == 64
+    assert load_recipe("sst2", ["bench={threads: 1}", "space.sequence=[32, 16]"]).sequence == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "source"),
+    [
+        ("4 * hidden", Fraction(4), "hidden"),
+        ("hidden / 64", Fraction(1, 64), "hidden"),
+        ("2.5*layers", Fraction(5, 2), "layers"),
+        ("3 * hidden / 4", Fraction(3, 4), "hidden"),
+        (" heads ", Fraction(1), "heads"),
+    ],
+)
+def test_a_tie_is_another_dimension_times_or_by_a_number(text: str, factor: Fraction, source: str) -> None:
+    tie = tie_from_text(text)
+    assert (tie.factor, tie.source) == (factor, source)
+
+
+def test_a_recipe_with_ties_comes_back_from_what_a_run_stores() -> None:
+    space = load_recipe("sst2", ["space={hidden: [96, 192], ties: {ffn: 4 * hidden, heads: hidden / 32}}"]).space
+    assert Space.model_validate(space.model_dump(mode="json")) == space
+    assert space.sources("heads") == ("hidden",)
+    assert (space.sources("kv_heads"), space.sources("layers")) == (("heads",), ())
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
-from edgekd.errors import HostError, InputError
+from edgekd.errors import HostError, InputError, RecordError
 from edgekd.files import content_hash, read_json, sha256_of_file
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, HostChoice, Recipe
@@ -108,6 +108,20 @@ class Context:
         """The files that `step` left, with their hashes; empty when it has not run."""
         entry = self.ledger.entry(step)
         return entry.files if entry is not None else {}
+
+    @property
+    def sequence(self) -> int:
+        """Tokens per input of what is trained and measured: the recipe's, or the length that the step size chose."""
+        if self.recipe.space.sequence is None:
+            return self.recipe.sequence
+        chosen = read_json(self.path(STUDENTS_JSON)).get("sequence")
+        if not isinstance(chosen, int) or isinstance(chosen, bool) or chosen not in self.recipe.space.sequence:
+            found = printable(repr(chosen), 40)
+            raise RecordError(
+                f"{self.path(STUDENTS_JSON)}: sequence is {found}, expected one of space.sequence. "
+                "Make it again: edgekd size"
+            )
+        return chosen
 
     def data_content(self, *parts: str) -> Any:
         """The hashes of `parts` of the data set as the step teacher read it; None before it did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,20 @@ def chosen_student(context: Context) -> StudentSpec:
 
 
 def inputs(context: Context) -> Any:
-    """The chosen student, the teacher, the settings; not the measured numbers behind the choice."""
+    """The chosen student and its length of input, the teacher, the settings; not the numbers behind the choice."""
     recipe = context.recipe
     settings = recipe.distill.model_dump(mode="json")
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name.startswith(f"{TEACHER}/")}
-    return [chosen_student(context).to_dict(), teacher, settings, context.data_content("train", "validation")]
+    student = [chosen_student(context).to_dict(), _max_length(context)]
+    return [student, teacher, settings, context.data_content("train", "validation")]
+
+
+def _max_length(context: Context) -> int | None:
+    """Tokens that are left of a text, where the step size chose among several lengths; None where it is the teacher's.
+
+    Teacher and student then read the same part of a text in training, and the student is judged on that part alone.
+    """
+    return None if context.recipe.space.sequence is None else context.sequence
 
 
 def work(context: Context, scratch: Path) -> Done:
@@ -61,7 +71,9 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
     recipe, splits = context.recipe, context.splits
     place = context.path(TEACHER)
-    preprocessing = read_preprocessing(place)
+    preprocessing, max_length = read_preprocessing(place), _max_length(context)
+    if max_length is not None:
+        preprocessing = replace(preprocessing, max_length=max_length)
     tokenizer = load_tokenizer(place) if splits.kind == "text" else None
     pad = getattr(tokenizer, "pad_token_id", None)
     teacher = read_trained(place, splits.label_names)

@@ -21,8 +21,11 @@ from edgekd.units import duration_s_from_text
 LONGEST_FACTOR = 30  # a process may take this many times its least duration to reach its least number of samples
 
 
-def bench_plan(context: Context, vocabulary: int) -> BenchPlan:
-    """The recipe's protocol. Token ids are drawn below `vocabulary`, as real text would be spread over the table."""
+def bench_plan(context: Context, vocabulary: int, sequence: int | None = None) -> BenchPlan:
+    """The recipe's protocol. Token ids are drawn below `vocabulary`, as real text would be spread over the table.
+
+    Shapes: `sequence` tokens per input, those of the chosen student unless told otherwise.
+    """
     bench = context.recipe.bench
     return BenchPlan(
         threads=bench.threads,
@@ -31,7 +34,7 @@ def bench_plan(context: Context, vocabulary: int) -> BenchPlan:
         min_duration_s=bench.duration,
         min_samples=bench.samples,
         max_duration_s=max(bench.duration * LONGEST_FACTOR, 60.0),
-        dims={"batch": bench.batch, "sequence": context.recipe.sequence},
+        dims={"batch": bench.batch, "sequence": context.sequence if sequence is None else sequence},
         id_limit=max(vocabulary, 2),
     )
 
@@ -46,7 +49,7 @@ def inputs(context: Context) -> Any:
     recipe = context.recipe
     files = {name: digest for name, digest in context.left_by("export").items() if name.startswith(f"{ARTIFACTS}/")}
     bench, host = recipe.bench.model_dump(mode="json"), recipe.host.model_dump(mode="json")
-    return [files, bench, recipe.sequence, host, machine_facts(recipe.host), recipe.device]
+    return [files, bench, context.sequence, host, machine_facts(recipe.host), recipe.device]
 
 
 def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form
@@ -62,9 +65,8 @@ def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step h
 
     context.progress.update("reaching the host")
     with context.open_host() as host:
-        found = measure(
-            host, models, bench_plan(context, vocabulary_of(context)), device=context.recipe.device, on_progress=show
-        )
+        plan = bench_plan(context, vocabulary_of(context))
+        found = measure(host, models, plan, device=context.recipe.device, on_progress=show)
     paths = []
     for record in found:
         path = folder / f"latency-{record.artifact.name}.json"

@@ -62,7 +62,9 @@ def _measured_with(context: Context) -> Any:
     host, bench = recipe.host.model_dump(mode="json"), recipe.bench
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name == f"{TEACHER}/config.json"}
     machine = machine_facts(recipe.host)
-    return [host, machine, bench.batch, bench.threads, recipe.sequence, recipe.search.pairs, recipe.precisions, teacher]
+    # Of several lengths of input, each candidate's record is named by its own.
+    sequence = recipe.sequence if recipe.space.sequence is None else "each its own"
+    return [host, machine, bench.batch, bench.threads, sequence, recipe.search.pairs, recipe.precisions, teacher]
 
 
 def _teacher_spec(context: Context) -> StudentSpec:
@@ -165,7 +167,10 @@ class Yardstick:
         from edgekd.bench.sentinel import sentinel_model
 
         recipe = self.context.recipe
-        plan = replace(bench_plan(self.context, self.teacher.vocabulary), warmup_s=min(recipe.bench.warmup, WARMUP_S))
+        plan = replace(
+            bench_plan(self.context, self.teacher.vocabulary, recipe.sequence),
+            warmup_s=min(recipe.bench.warmup, WARMUP_S),
+        )
 
         def model(name: str) -> tuple[Path, Artifact]:
             candidate = candidates[name]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_recipe import TINY
 
-from edgekd.errors import ProfileError
+from edgekd.errors import ProfileError, RecordError
+from edgekd.files import write_json
 from edgekd.pipeline import context as module
 from edgekd.pipeline.context import Context, Silent, data_facts, file_facts, inputs_hash, model_facts, open_choice
 from edgekd.recipe import Data, HostChoice, load_recipe
@@ -132,3 +133,14 @@ def test_every_file_that_is_read_counts(tmp_path: Path) -> None:
         before = data_facts(data, tmp_path)
         (tmp_path / name).write_text((tmp_path / name).read_text() + "more,1\n")
         assert data_facts(data, tmp_path) != before, case
+
+
+def test_the_sequence_is_the_recipes_or_what_was_chosen(tmp_path: Path) -> None:
+    alone = Context(load_recipe("sst2"), tmp_path, tmp_path)
+    assert alone.sequence == 64
+    several = Context(load_recipe("sst2", ["bench={threads: 1}", "space.sequence=[16, 64]"]), tmp_path, tmp_path)
+    write_json(tmp_path / "students.json", {"sequence": 16})
+    assert several.sequence == 16
+    write_json(tmp_path / "students.json", {"sequence": 32})
+    with pytest.raises(RecordError, match=r"sequence is 32, expected one of space\.sequence"):
+        _ = several.sequence

@@ -6,6 +6,7 @@ from page_reader import Page
 
 from edgekd.report.run import RunFolder
 from edgekd.report.sections import choice, latency, limits_of, training
+from edgekd.sizing.files import ErrorRow
 
 
 def test_the_choice_says_how_many_and_why(whole: RunFolder) -> None:
@@ -21,6 +22,37 @@ def test_every_measured_candidate_is_in_the_table(whole: RunFolder) -> None:
     assert whole.sizing is not None
     said = Page(choice(whole).text).said
     assert all(name in said for name in whole.sizing.measurements)
+
+
+def test_the_choice_says_how_far_off_the_predictions_were(whole: RunFolder) -> None:
+    assert whole.sizing is not None
+    error = ErrorRow(candidates=10, held=9, median=0.034, worst=0.12)
+    said = Page(choice(replace(whole, sizing=whole.sizing.model_copy(update={"error": error}))).text).said
+    assert "The 10 finalists were predicted before they were measured" in said
+    assert "off by 3.4 % in the median and 12.0 % at worst, 9 within their bars" in said
+    alone = replace(whole, sizing=whole.sizing.model_copy(update={"error": None}))
+    assert "were predicted before" not in Page(choice(alone).text).said
+
+
+def test_a_space_too_large_to_list_says_what_is_shown(whole: RunFolder) -> None:
+    assert whole.sizing is not None
+    assert whole.students is not None
+    front = whole.sizing.front.model_copy(update={"candidates": 70_000, "within": 0.05})
+    searched = replace(
+        whole,
+        students=whole.students.model_copy(update={"considered": 10**9, "possible": None}),
+        sizing=whole.sizing.model_copy(update={"front": front}),
+    )
+    said = Page(choice(searched).text).said
+    assert "1000000000 combinations searched" in said
+    assert "36 of them listed" in said
+    assert "of the 70000 candidates on the front are listed" in said
+    assert "may have up to 5.0 % more parameters" in said
+    some = replace(whole, students=whole.students.model_copy(update={"possible": 20_000}))
+    assert "20000 of them students" in Page(choice(some).text).said
+    part = front.model_copy(update={"within": None})
+    unsure = replace(whole, sizing=whole.sizing.model_copy(update={"front": part}))
+    assert "an even part of the space" in Page(choice(unsure).text).said
 
 
 def test_a_prediction_alone_says_so(whole: RunFolder) -> None:
