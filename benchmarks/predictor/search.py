@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from evidence import table_text, write_results
 
-from edgekd.bench.agent import lasting_facts
+from edgekd.bench.agent.facts import lasting_facts
 from edgekd.device import load_profile
 from edgekd.recipe import Search, Space
 from edgekd.record import HostFacts
