@@ -23,11 +23,11 @@ from edgekd.units import seconds_from_ns, text_from_bytes, text_from_count, text
 CAVEATS = """\
 ## How far these numbers go
 
-- The recipe was not fixed beforehand. Its limits were set after a look at latencies on such a machine, and `max_share: 80 %`
-  and at most 4 layers were added after a first sizing that chose 5 layers, to leave room for the machine's noise. So PASS
-  shows that the steps work together, not that a limit given by somebody else was met.
-- One seed, one run. Among 872 sentences a difference of 0.1 or 0.2 points is one or two answers: the accuracies of teacher
-  and students cannot be told apart. The teacher saw 20,000 of 60,614 training phrases, twice.
+- The recipe was not fixed beforehand. Its limits were set after a look at latencies on such a machine, and
+  `max_share: 80 %` and at most 4 layers were added after a first sizing that chose 5 layers, to leave room for the
+  machine's noise. So PASS shows that the steps work together, not that a limit given by somebody else was met.
+- One seed, one run. Among 872 sentences a difference of 0.1 or 0.2 points is one or two answers: the accuracies of
+  teacher and students cannot be told apart. The teacher saw 20,000 of 60,614 training phrases, twice.
 """
 
 RESULTS = Path(__file__).parent / "results" / "sst2"
