@@ -107,16 +107,16 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     reference = reference_of(request.like, base, request.sequences)
     told.begin("calibrate", current=False)
     key = content_hash([machine_facts(request.host), reference.spec.to_dict(), request.batch, request.threads])[:12]
-    folder = make_folder(request.out)
-    visits = make_folder(folder / VISITS / key)
+    folder, visits = request.out, request.out / VISITS / key
+    path = folder / CALIBRATION_JSON
+    known = read_calibrations(path) if path.exists() else []
     pool = Pool(reference, request.precisions, request.batch)
     names = [name for precision in request.precisions for name in pool.designed(precision, request.students)]
     with open_choice(request.host, base) as host:
         _require_isa(host, profile.isa)
+        make_folder(visits)
         answer = _measured(host, request, pool, names, visits, told)
     made = tuple(_calibration(request, pool, answer, precision, visits, folder) for precision in request.precisions)
-    path = folder / CALIBRATION_JSON
-    known = read_calibrations(path) if path.exists() else []
     write_calibrations(with_calibration(known, made), path)
     write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
     told.end("calibrate", f"{len(answer.measured)} students, {len(answer.visits)} visits, in {folder}")

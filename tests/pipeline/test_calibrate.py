@@ -10,7 +10,7 @@ import pytest
 
 from edgekd.cost.stored import read_calibrations
 from edgekd.device import load_profile
-from edgekd.errors import InputError
+from edgekd.errors import InputError, RecordError
 from edgekd.pipeline import calibrate as module
 from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
@@ -80,7 +80,15 @@ def test_a_second_call_measures_nothing_that_is_there(tmp_path: Path, monkeypatc
 
 def test_a_board_with_another_processor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"its processor is {HERE}"):
-        calibrate(request(tmp_path, device=OTHER), base=tmp_path)
+        calibrate(request(tmp_path / "board", device=OTHER), base=tmp_path)
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_damaged_calibration_is_named_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(RecordError, match=r"calibration\.json"):
+        calibrate(request(tmp_path), base=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["calibration.json"]
 
 
 def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
