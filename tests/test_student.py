@@ -76,3 +76,10 @@ def test_a_candidate_is_a_student_in_a_known_precision() -> None:
     assert Candidate(StudentSpec(**BERT), "int8").name == "L3-H64-A4-F128-int8"
     with pytest.raises(SpecError, match="fp64"):
         Candidate(StudentSpec(**BERT), "fp64")
+
+
+def test_a_candidate_at_one_of_several_lengths_is_named_by_it() -> None:
+    spec = StudentSpec(architecture="gpt2", layers=2, hidden=8, heads=2, ffn=16, vocabulary=9, positions=9)
+    assert Candidate(spec, "int8").name == f"{spec.name}-int8"
+    assert Candidate(spec, "int8", 4).name == f"{spec.name}-S4-int8"
+    assert Candidate(spec, sequence=4).student == f"{spec.name}-S4"

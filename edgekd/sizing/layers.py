@@ -88,7 +88,7 @@ class Layered:
             return found
 
         def by_precision(kind: str) -> dict[str, Whole]:
-            return {name: together(lambda counts: getattr(counts, kind)[name]) for name in precisions}  # noqa: B023
+            return {name: together(_column(kind, name)) for name in precisions}
 
         return CountColumns(
             parameters=together(lambda counts: counts.parameters),
@@ -96,12 +96,16 @@ class Layered:
             weight_bytes=by_precision("weight_bytes"),
             activation_bytes=by_precision("activation_bytes"),
             peak_activation_bytes=by_precision("peak_activation_bytes"),
-            terms=_Lazy({name: _term(name) for name in one.terms}, together),
+            terms=_Lazy({name: _column("terms", name) for name in one.terms}, together),
         )
 
 
-def _term(name: str) -> Callable[[CountColumns], Numbers]:
-    return lambda counts: counts.terms[name]
+def _column(kind: str, name: str) -> Callable[[CountColumns], Numbers]:
+    def column(counts: CountColumns) -> Numbers:
+        found: Numbers = getattr(counts, kind)[name]
+        return found
+
+    return column
 
 
 class _Lazy(Mapping[str, Numbers]):

@@ -92,11 +92,13 @@ def size(
     rests on the roofline of `profile` alone, or on `known` fits by precision. Accuracy is not judged here: nothing is
     trained yet.
     Shapes: `sequence` tokens per input where the space names none; a ViT has its own and ignores it.
-    Errors: SpecError when the space holds no student; MeasureError when `measure` leaves a candidate out. An SLA that
-    no student keeps is no error: `chosen` is None and `obstacle` says why.
+    Errors: SpecError when the space holds no student or the teacher cannot take the input; MeasureError when `measure`
+    leaves a candidate out. An SLA that no student keeps is no error: `chosen` is None and `obstacle` says why.
     """
     grid = Grid(space, teacher, teacher.tokens or sequence)
     setting = Setting(tuple(precisions), batch, grid.sequences[-1], threads)
+    # First of all, for it refuses an input that no student of this teacher could take.
+    (reference,) = priced([teacher], teacher, profile, setting)
     supply = supply_of(grid, Pricing(teacher, profile, setting, several=len(grid.sequences) > 1))
     limits = limits_from_sla(sla, profile)
     run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists, known or {})
@@ -107,7 +109,7 @@ def size(
     row = standing.best if measure is not None else next(iter(standing.table.leading(standing.feasible, 1)), None)
     chosen = None if row is None else standing.table.student(row)
     return Sizing(
-        teacher=priced([teacher], teacher, profile, setting)[0],
+        teacher=reference,
         device=profile.name,
         setting=setting,
         considered=grid.size,

@@ -9,7 +9,7 @@ from tiny_recipe import TINY, run_tiny
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
-from edgekd.pipeline.distill import chosen_student, inputs, work
+from edgekd.pipeline.distill import _max_length, chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import load_recipe
 from edgekd.sizing.files import read_students
@@ -87,3 +87,12 @@ def test_a_teacher_without_its_head_is_damaged(root: Path, context: Context) -> 
         run_tiny(root, only="distill")
     with pytest.raises(RecordError, match="this folder is damaged"):
         work(context, root / "work" / "distill-x")
+
+
+def test_texts_are_cut_at_the_length_that_was_chosen(tmp_path: Path) -> None:
+    def max_length(*overrides: str) -> int | None:
+        return _max_length(Context(load_recipe("sst2", overrides), tmp_path, tmp_path))
+
+    assert max_length() is None
+    write_json(tmp_path / "students.json", {"sequence": 16})
+    assert max_length("bench={threads: 1}", "space.sequence=[16, 64]") == 16

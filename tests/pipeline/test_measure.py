@@ -45,6 +45,7 @@ def test_the_plan_is_the_recipes_protocol(root: Path) -> None:
     assert (plan.warmup_s, plan.min_duration_s) == (0.05, 0.1)
     assert plan.dims["batch"] == 4
     assert bench_plan(context, 0).id_limit == 2
+    assert bench_plan(context, 500, 16).dims["sequence"] == 16
     assert vocabulary_of(context) == 0
 
 

@@ -278,3 +278,44 @@ def test_vit_is_sized_at_its_own_number_of_tokens(
     found = sized(vit, make_profile(), make_board(), space=space, sequence=128, sla={"latency": {"p95": "4 ms"}})
     assert found.setting.sequence == vit.tokens
     assert found.chosen is not None
+
+
+def test_input_that_the_teacher_cannot_take_is_refused_before_anything_is_measured(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any]
+) -> None:
+    board = make_board()
+    with pytest.raises(SpecError, match="the sequence is 129, expected 1 to 128"):
+        sized(teacher, make_profile(), board, space=Space(layers=[1, 2], sequence=[64, 129]))
+    assert board.calls == []
+
+
+def test_comparing_the_middle_chooses_a_student_at_least_as_capable(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    found = {
+        compare: sized(teacher, make_profile(peak="10 GMAC/s"), None, search=Search(compare=compare))
+        for compare in ("upper", "middle")
+    }
+    upper, middle = found["upper"].chosen, found["middle"].chosen
+    assert upper is not None
+    assert middle is not None
+    assert middle.capacity > upper.capacity
+    (mid_s,) = [price.roofline.mid_s for price in middle.prices.values()]
+    assert mid_s is not None
+    assert mid_s * tail_factor(0.95, 0.0) <= 5e-3 < (middle.prices["fp32"].roofline.high_s or 0)
+
+
+def test_the_longest_input_at_which_a_student_fits_is_chosen(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any]
+) -> None:
+    board = make_board(noise=0.003)
+    space = Space(layers=[2, 4, 6], hidden=[192, 384], sequence=[8, 32, 128])
+    found = sized(teacher, make_profile(), board, space=space, sla={"latency": {"p95": "4 ms"}})
+    assert found.chosen is not None
+    fitting = [
+        student.sequence
+        for student in everyone(found.students)
+        if board.true_s(student.candidates[0]) * tail_factor(0.95, 0.03) <= 3.9e-3
+    ]
+    assert found.chosen.sequence == max(fitting)
+    assert all(f"-S{candidate.rpartition('-S')[2]}" in candidate for candidate in board.measured)
