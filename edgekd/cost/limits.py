@@ -6,7 +6,8 @@ from edgekd.cost.operators import check_buildable
 from edgekd.errors import SpecError
 from edgekd.student import StudentSpec
 
-_SAME = (
+# What every student has from its teacher.
+SAME = (
     "architecture",
     "vocabulary",
     "positions",
@@ -30,7 +31,7 @@ def check_within(student: StudentSpec, teacher: StudentSpec) -> None:
     Errors: SpecError naming the limit.
     """
     check_buildable(student)
-    for name in _SAME:
+    for name in SAME:
         found, expected = getattr(student, name), getattr(teacher, name)
         if found != expected:
             raise SpecError(f"the student {student.name} has {name} {found!r}, expected the teacher's {expected!r}")

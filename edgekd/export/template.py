@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgekd.cost.count import weight_bytes
+from edgekd.cost.limits import SAME
 from edgekd.errors import ExportError
 from edgekd.export.check import MAX_MODEL_BYTES, ModelDescription, description, parsed_model
 from edgekd.export.decoder import export_decode, export_prefill
@@ -34,18 +35,6 @@ from edgekd.units import text_from_bytes
 
 Kind = Literal["text", "image", "prefill", "decode"]
 """Which graph: of text or an image with `logits` at the end, or one of the two of a causal language model."""
-
-_CONSTANTS = (
-    "architecture",
-    "vocabulary",
-    "positions",
-    "token_types",
-    "labels",
-    "tied",
-    "image_size",
-    "patch_size",
-    "channels",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +137,7 @@ class GraphTemplate:
             export_onnx(model, path, kind=self.kind)
 
     def _require_student(self, spec: StudentSpec) -> None:
-        for name in _CONSTANTS:
+        for name in SAME:
             found, expected = getattr(spec, name), getattr(self.teacher, name)
             if found != expected:
                 raise ExportError(
