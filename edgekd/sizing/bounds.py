@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from edgekd.cost.calibrate import Fit
+from edgekd.cost.columns import Whole
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
 from edgekd.sizing.forecast import End, Forecasts, forecasts, usual_spread
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.measuring import Known
-from edgekd.sizing.table import Ends, Mask, Numbers, Table
+from edgekd.sizing.table import Ends, Mask, Numbers, Table, table_of_specs
 
 MOST_CAPACITY = 2.0**41  # parameters; with 4096 lengths of input a float still tells any two apart
 
@@ -58,8 +59,8 @@ class Bounds:
         """The length of input and then the capacity, for students that keep the limits."""
 
         def bound(corners: Corners) -> Numbers:
-            kept = self._least(corners.first, self.known.limits, self.end) <= 1
-            return np.where(kept, self._capability(corners.last), NONE)
+            kept = np.fmin.reduce(self._least(corners.first, self.known.limits, self.end)) <= 1
+            return np.where(kept, self._capability(self._with_possible_ffn(corners)), NONE)
 
         def score(table: Table) -> Numbers:
             kept = self._ratios(table, self.known.limits, self.end) <= 1
@@ -71,7 +72,7 @@ class Bounds:
         """How little is taken of the limit that is taken most."""
 
         def bound(corners: Corners) -> Numbers:
-            return _negative(self._least(corners.first, limits, end))
+            return _negative(np.fmin.reduce(self._least(corners.first, limits, end)))
 
         def score(table: Table) -> Numbers:
             return np.where(self.unmeasured(table), _negative(self._ratios(table, limits, end)), NONE)
@@ -83,10 +84,33 @@ class Bounds:
         return np.asarray(rank * MOST_CAPACITY + table.capacity, np.float64)
 
     def _ratios(self, table: Table, limits: Sequence[Limit], end: End) -> Numbers:
-        return self._best(list(forecasts(table, self.known.fits).values()), limits, end)
+        found = forecasts(table, self.known.fits).values()
+        best: Numbers = np.fmin.reduce([worst_ratios(each, limits, end, self.spread) for each in found])
+        return best
 
-    def _least(self, table: Table, limits: Sequence[Limit], end: End) -> Numbers:
-        """What no larger student can be below."""
+    def _with_possible_ffn(self, corners: Corners) -> Table:
+        """The last corners, with no larger ffn than keeps the limits at the first corner.
+
+        What a student takes is a sum and a maximum of straight lines in ffn. So the line through two neighbouring
+        values is nowhere above it, and where it crosses a limit the student is over it, too.
+        """
+        first, last = corners.first, corners.last
+        largest, before = last.specs.ffn, np.maximum(last.specs.ffn - 1, first.specs.ffn)
+        if not self.known.limits or not (before < largest).any():
+            return last
+        high, low = (
+            self._least(_at_ffn(first, ffn), self.known.limits, self.end) for ffn in (largest, before)
+        )  # fmt: skip
+        slopes = np.array(high) - np.array(low)
+        over = np.array(high) - 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A little more than the crossing, for numbers are rounded.
+            steps = np.where((over > 0) & (slopes > 0), over / slopes * (1 - 1e-9) - 1e-6, 0.0)
+        possible = largest - np.floor(np.maximum(steps.min(axis=0), 0.0)).astype(np.int64)
+        return _at_ffn(last, np.clip(possible, first.specs.ffn, largest))
+
+    def _least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
+        """What no larger student can be below, in each precision."""
         found = forecasts(table, self.known.fits)
         fits = self.known.fits
         floors = [
@@ -97,17 +121,16 @@ class Bounds:
             )
             for name, each in found.items()
         ]
-        return self._best(floors, limits, end)
-
-    def _best(self, found: Sequence[Forecasts], limits: Sequence[Limit], end: End) -> Numbers:
-        ratios = [worst_ratios(each, limits, end, self.spread) for each in found]
-        best: Numbers = np.fmin.reduce(ratios)
-        return best
+        return [worst_ratios(each, limits, end, self.spread) for each in floors]
 
 
 def _floor(fit: Fit | None, ends: Ends) -> Ends:
     # An interval is never narrower than the half width of its fit, and the middle grows with every dimension.
     return ends if fit is None else Ends(ends.low, ends.mid, ends.mid * math.exp(fit.half_width))
+
+
+def _at_ffn(table: Table, ffn: Whole) -> Table:
+    return table_of_specs(replace(table.specs, ffn=ffn), table.sequence, table.pricing)
 
 
 def _negative(ratios: Numbers) -> Numbers:

@@ -24,7 +24,9 @@ from edgekd.sizing.table import Mask, Numbers, Pricing, Table, table_of_specs
 Places = NDArray[np.int32]
 
 BATCH = 4096  # boxes halved at a time
+MOST_BOXES = 400_000  # looked at in search of the best, our choice: a few seconds
 LEAF = 16  # combinations in a box that is looked at whole
+LAST = 1e-6  # times the length of a side that is cut after the others
 NONE = -math.inf
 
 
@@ -71,6 +73,14 @@ class Seen:
     table: Table
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The places of the best students; `proven` says that there are no better ones. Shapes: [students, axes]."""
+
+    places: Places
+    proven: bool
+
+
 Bound = Callable[[Corners], Numbers]
 Score = Callable[[Table], Numbers]
 
@@ -95,10 +105,13 @@ class Whole:
         return Boxes(first, first + np.array(grown, np.int32))
 
     def halves(self, boxes: Boxes) -> Boxes:
-        """Both halves of each box, cut across its longest side."""
+        """Both halves of each box, cut across its longest side; across ffn last, for bounds on it are the closest."""
         spans = np.stack(
             [log[last] - log[first] for log, first, last in zip(self.logs, boxes.first.T, boxes.last.T, strict=True)]
         )
+        for axis, name in enumerate(self.grid.axes):
+            if name == "ffn":
+                spans[axis] *= LAST
         rows, axis = np.arange(len(boxes)), spans.argmax(axis=0)
         middle = (boxes.first[rows, axis] + boxes.last[rows, axis]) // 2
         below, above = boxes.last.copy(), boxes.first.copy()
@@ -131,18 +144,19 @@ class Whole:
             left //= sides[box, axis]
         return places
 
-    def best(self, number: int, bound: Bound, score: Score) -> Places:
-        """The places of the `number` students of the largest score, and of those that equal the last of them.
+    def best(self, number: int, bound: Bound, score: Score, *, ties: bool = False) -> Best:
+        """The `number` students of the largest score, with `ties` all that equal the last of them.
 
-        `bound` is at least the score of every student of a box; a score of NONE does not count.
+        `bound` is at least the score of every student of a box; a score of NONE does not count. After MOST_BOXES the
+        best so far are given.
         """
         boxes, bounds = self._bounded(self.roots(), bound)
-        places, scores = boxes.first[:0], np.zeros(0)
+        places, scores, seen = boxes.first[:0], np.zeros(0), 0
         while True:
             least = np.partition(scores, len(scores) - number)[len(scores) - number] if len(scores) >= number else NONE
-            boxes, bounds = _where(boxes, bounds, (bounds >= least) & (bounds > NONE))
-            if not len(boxes):
-                return places[scores >= least]
+            boxes, bounds = _where(boxes, bounds, (bounds > least) | (ties & (bounds == least) & (bounds > NONE)))
+            if not len(boxes) or seen > MOST_BOXES:
+                return Best(places[scores >= least], proven=not len(boxes))
             leading = np.zeros(len(boxes), np.bool_)
             leading[np.argsort(-bounds, kind="stable")[:BATCH]] = True
             small = boxes.combinations <= LEAF
@@ -150,6 +164,7 @@ class Whole:
             values = score(found.table)
             places = np.concatenate([places, found.places[values > NONE]])
             scores = np.concatenate([scores, values[values > NONE]])
+            seen += 2 * int((leading & ~small).sum())
             halves, halved = self._bounded(self.halves(boxes.at(leading & ~small)), bound)
             boxes, bounds = _where(boxes, bounds, ~leading)
             boxes, bounds = boxes.with_more(halves), np.concatenate([bounds, halved])

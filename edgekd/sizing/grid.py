@@ -18,6 +18,7 @@ from edgekd.student import StudentSpec
 FFN_STEP = 8  # our choice: what vector units and int8 kernels take at once without a rest
 AXES = ("sequence", "layers", "hidden", "head_dim", "heads", "kv_heads", "kv_group", "ffn", "ffn_ratio")
 STEPS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.5, 1.0, 3.0)
+MOST_PROMISED = 0.2  # a coarser promise is none
 MOST_TRIMMED = 1_000_000  # combinations of heads and widths looked at, our choice
 # What shrinks another dimension while it grows: a search over boxes splits these apart first.
 SEPARATE = ("sequence", "head_dim", "kv_group")
@@ -165,7 +166,12 @@ def thinned(grid: Grid, most: float) -> tuple[Grid, float | None]:
     tied = {tie_from_text(text).source for text in grid.space.ties.values()}
     safe = [str(name) for name in ("layers", "ffn") if name in grid.axes and name not in tied]
     rest = [name for name in grid.axes if name not in ("sequence", "head_dim", "kv_group")]
-    promised = sorted(((1 + step) ** len(names) - 1, step, names) for names in (safe, safe[1:]) for step in STEPS)
+    promised = sorted(
+        ((1 + step) ** len(names) - 1, step, names)
+        for names in (safe, safe[1:])
+        for step in STEPS
+        if step <= MOST_PROMISED
+    )
     found, within = grid, None
     for within, step, names in (*promised, *((None, step, rest) for step in STEPS)):
         choices = {name: _spaced(grid.axes[name], step) for name in names}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from edgekd.sizing.grid import Grid, thinned, trimmed
 from edgekd.sizing.measuring import Known
 from edgekd.sizing.space import enumerate_students, nothing_left, refusals
 from edgekd.sizing.table import Pricing, Table, table_of, table_of_specs
+from edgekd.units import text_from_share
 
 Students = tuple[SpecColumns, NDArray[np.int64]]
 
@@ -59,39 +61,62 @@ class Searched:
     density: float
     sample: Table
     refused: Mapping[str, int]
-    warnings: Sequence[str]
+    combinations: int
     within: float | None = field(default=0.0, init=False)
+    proven: bool = field(default=True, init=False)
 
     @property
     def possible(self) -> int | None:
         """Nobody counted them."""
         return None
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What to say about the search, as it went last."""
+        told = (
+            f"the space holds {self.combinations} combinations: it was searched, and what was refused was not counted"
+        )
+        if self.proven:
+            return [told]
+        share = self._thinned[1]
+        more = "" if share is None else f" by up to {text_from_share(share, 0)}"
+        return [told, f"the search was cut short: a student that was not looked at may be more capable{more}"]
+
     def table(self, known: Known) -> Table:
         """The students to decide among."""
         bounds = Bounds(known, self.whole.grid.sequences)
-        places = [self.whole.best(known.number, *bounds.most_capable())]
-        if known.limits and not len(places[0]):
-            places.append(self.whole.best(known.number, *bounds.nearest(known.limits, bounds.end)))
-            places.append(self.whole.best(known.number, *bounds.nearest(known.limits, "mid")))
-            places += [self.whole.best(1, *bounds.nearest([limit], "mid")) for limit in known.limits]
-        leading = self.whole.students(np.concatenate(places)).table
+        found = [self.whole.best(known.number, *bounds.most_capable(), ties=True)]
+        if known.limits and not len(found[0].places):
+            found.append(self.whole.best(known.number, *bounds.nearest(known.limits, bounds.end)))
+            found.append(self.whole.best(known.number, *bounds.nearest(known.limits, "mid")))
+            found += [self.whole.best(1, *bounds.nearest([limit], "mid")) for limit in known.limits]
+        self.proven = all(each.proven for each in found)
+        leading = self.whole.students(np.concatenate([each.places for each in found])).table
         measured = _measured(known, self.sample.pricing)
-        parts = [self.sample, leading, measured]
-        students = [(table.specs, table.sequence) for table in parts]
+        students = [_students(table) for table in (self.sample, leading, measured)]
+        if not self.proven:
+            students.append(self._leading_of_part(known))
         return _each_once([*students, self._front(known, bounds, measured)], self.sample.pricing)
+
+    def _leading_of_part(self, known: Known) -> Students:
+        """The most capable students of the thinned space, where those of the whole were not found in time."""
+        table, _ = self._thinned
+        standing = known.standing(table)
+        rows = np.array(table.leading(standing.feasible, known.number), np.intp)
+        if not len(rows):
+            rows = np.argsort(standing.best_ratios(), kind="stable")[: known.number]
+        return _students(table, rows)
 
     def _front(self, known: Known, bounds: Bounds, measured: Table) -> Students:
         if self.within == 0:
             places = front_of(self.whole, bounds, known.standing(measured))
             if places is not None:
-                table = self.whole.students(places).table
-                return table.specs, table.sequence
+                return _students(self.whole.students(places).table)
         table, self.within = self._thinned
         new = bounds.unmeasured(table)
         middles = [(np.where(new, latency, np.nan), memory) for latency, memory in bounds.middles(table)]
         rows = np.unique(np.array([row for row, _ in front_of_table(table, middles)], np.intp))
-        return table.specs.rows(rows), table.sequence[rows]
+        return _students(table, rows)
 
     @cached_property
     def _thinned(self) -> tuple[Table, float | None]:
@@ -110,24 +135,26 @@ def supply_of(grid: Grid, pricing: Pricing) -> Everyone | Searched:
             "Give the ranges in space a larger step"
         )
     smaller, density = trimmed(grid)
-    whole = Whole(smaller, pricing)
-    ends = whole.students(np.concatenate([_ends(whole, 1), _ends(whole, -1)])).table
-    if not len(ends):
-        raise SpecError(nothing_left(refusals(grid, SAMPLED), grid))
-    part = thinned(smaller, SAMPLED / density)[0]
+    whole, part = Whole(smaller, pricing), thinned(smaller, SAMPLED / density)[0]
     sample = Whole(part, pricing).students(np.indices(part.lengths, dtype=np.int32).reshape(len(part.lengths), -1).T)
-    told = f"the space holds {grid.size} combinations: it was searched, and what was refused was not counted"
-    together = _each_once([(table.specs, table.sequence) for table in (sample.table, ends)], pricing)
-    return Searched(whole, density, together, {}, [told])
+    ends = whole.students(np.concatenate([_end(whole, 1), _end(whole, -1)]))
+    if not len(sample.table) + len(ends.table):
+        raise SpecError(nothing_left(refusals(grid, SAMPLED), grid))
+    together = _each_once([_students(sample.table), _students(ends.table)], pricing)
+    return Searched(whole, density, together, {}, grid.size)
 
 
-def _ends(whole: Whole, sign: int) -> Places:
-    """The students of most work, or of least."""
+def _end(whole: Whole, sign: int) -> Places:
+    """A student of most work, or of least, as far as that is found soon."""
     return whole.best(
         1,
         lambda corners: sign * (corners.last if sign > 0 else corners.first).counts.macs.astype(np.float64),
         lambda table: sign * table.counts.macs.astype(np.float64),
-    )
+    ).places
+
+
+def _students(table: Table, rows: Any = slice(None)) -> Students:
+    return table.specs.rows(rows), table.sequence[rows]
 
 
 def _measured(known: Known, pricing: Pricing) -> Table:

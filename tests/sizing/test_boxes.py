@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from every import enumerated, specs_of
+from numpy.typing import NDArray
 from searched import pricing_of
 
 from edgekd.device import DeviceProfile
@@ -89,27 +90,43 @@ def test_no_student_is_below_the_first_corner_of_its_box_or_above_the_last(
                     assert compare(ends.features(precision)[name][box], column).all(), name
 
 
+def coarse(table: Table) -> NDArray[np.float64]:
+    return table.capacity // 100_000 + 0.0
+
+
 @pytest.mark.parametrize("batch", [2, 4096])
-def test_the_best_are_found_with_all_that_equal_the_last(
-    whole: Whole, batch: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ties", [True, False])
+def test_the_best_are_found_with_all_that_equal_the_last_when_asked(
+    whole: Whole, batch: int, ties: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH", batch)
     monkeypatch.setattr(module, "LEAF", 2)
-    everything = whole.students(whole.combinations(whole.roots())).table
-    coarse = everything.capacity // 100_000
+    everything = coarse(whole.students(whole.combinations(whole.roots())).table)
+    found = coarse(whole.students(whole.best(5, lambda corners: coarse(corners.last), coarse, ties=ties).places).table)
+    five = np.sort(everything)[-5:]
+    if ties:
+        assert np.array_equal(np.sort(found), np.sort(everything[everything >= five[0]]))
+    else:
+        assert np.array_equal(np.sort(found)[-5:], five)
 
-    found = whole.students(
-        whole.best(
-            5, lambda corners: corners.last.capacity // 100_000 + 0.0, lambda table: table.capacity // 100_000 + 0.0
-        )
-    ).table
-    least = np.sort(coarse)[-5]
-    assert names_of(found) == sorted(everything.name(row) for row in np.flatnonzero(coarse >= least).tolist())
+
+def test_a_space_in_which_all_are_equal_is_not_looked_at_whole(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAF", 2)
+    monkeypatch.setattr(module, "BATCH", 8)
+    seen = []
+
+    def flat(table: Table) -> NDArray[np.float64]:
+        seen.append(len(table))
+        return np.zeros(len(table))
+
+    assert len(whole.best(3, lambda corners: np.zeros(len(corners.boxes)), flat).places) >= 3
+    assert sum(seen) < len(whole.students(whole.combinations(whole.roots())).table) / 4
 
 
 def test_nothing_is_found_where_nothing_counts(whole: Whole) -> None:
     found = whole.best(5, lambda corners: np.full(len(corners.boxes), NONE), lambda table: np.full(len(table), NONE))
-    assert len(found) == 0
+    assert len(found.places) == 0
+    assert found.proven
 
 
 def test_boxes_are_taken_and_joined(whole: Whole) -> None:
@@ -119,3 +136,17 @@ def test_boxes_are_taken_and_joined(whole: Whole) -> None:
     assert isinstance(both, Boxes)
     assert len(both) == 3
     assert both.first[0].tolist() == both.first[2].tolist()
+
+
+def test_after_too_many_boxes_the_best_so_far_are_given(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BOXES", 1)
+    found = whole.best(5, lambda corners: coarse(corners.last), coarse)
+    assert not found.proven
+
+
+def test_ffn_is_cut_last(whole: Whole) -> None:
+    boxes = whole.roots()
+    for _ in range(4):
+        boxes = whole.halves(boxes)
+    axis = list(whole.grid.axes).index("ffn")
+    assert (boxes.last[:, axis] - boxes.first[:, axis] == 3).all()

@@ -13,7 +13,7 @@ from edgekd.cost.calibrate import Fit, Intervals
 from edgekd.device import DeviceProfile
 from edgekd.errors import SpecError
 from edgekd.recipe import Search, Space
-from edgekd.sizing import frontier, supply
+from edgekd.sizing import boxes, frontier, supply
 from edgekd.sizing.choice import Standing, next_finalists
 from edgekd.sizing.forecast import Fits
 from edgekd.sizing.grid import Grid
@@ -188,3 +188,22 @@ def test_a_space_of_a_billion_is_searched(make_profile: Callable[..., DeviceProf
     assert found.chosen is not None
     assert found.chosen.sequence == 128
     assert "was searched" in found.warnings[0]
+
+
+def test_a_search_that_is_cut_short_says_so_and_chooses_from_a_part(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(layers=[1, 2, 4, 6], hidden=list(range(32, 385, 32)), ffn=list(range(8, 1537, 4)), min_share=0.0)
+    grid = Grid(space, teacher, 64)
+    pricing = pricing_of(grid, make_profile(peak="10 GMAC/s"))
+    known = known_of(grid, pricing, EASY, None, "upper")
+    whole = known.standing(supply_of(grid, pricing).table(known))
+    monkeypatch.setattr(supply, "MOST_COMBINATIONS", 6000)
+    monkeypatch.setattr(boxes, "MOST_BOXES", 10)
+    searched = supply_of(grid, pricing)
+    part = known.standing(searched.table(known))
+    assert "cut short" in searched.warnings[1]
+    promised = float(searched.warnings[1].rpartition("by up to ")[2].removesuffix(" %")) / 100
+    assert 0 < promised < 0.2
+    best, found = (int(each.table.capacity[each.table.leading(each.feasible, 1)[0]]) for each in (whole, part))
+    assert best / (1 + promised) <= found <= best
