@@ -86,8 +86,8 @@ def main() -> None:
             [_timed_row(name, found) for name, found in timed.items()],
         )
         + "\n\nBeyond a million combinations the space is searched and candidates are not counted. A proven choice is "
-        "that of looking at each; the\nfront is that of a part of the space, which others exceed in parameters by at most "
-        "the share told (0: exact).\n\nSearched and looked at whole:\n\n"
+        "that of looking at each; the\nfront is that of a part of the space, which others exceed in parameters by at "
+        "most the share told (0: exact).\n\nSearched and looked at whole:\n\n"
         + table_text(
             ("space", "combinations", "students", "on the front", "same front", "same choice"),
             [_compared_row(name, found) for name, found in compared.items()],
