@@ -20,7 +20,7 @@ SLOWER_BY = 1.25  # our choice: a step of a governor or a throttle moves more th
 BRIDGED = 1  # a single undisturbed visit between disturbed ones belongs to their window
 TORN_LEAST = 0.08  # as a logarithm: visits on a busy machine repeat to about 3 %
 TORN_TIMES = 5.0  # times the usual deviation
-USUAL_SENSITIVITY = 0.5  # benchmarks/predictor/live.py measures it: 0.4 to 0.75 on x86-64 virtual machines
+USUAL_SENSITIVITY = 0.5  # our choice, until visits tell; benchmarks/predictor/live.py reports each
 USUAL_WEIGHT = 5 * 0.05**2  # our choice: as sure of it as five visits that differ by 5 % could make us
 # Where the curve is half-way up, in quiet times of the sentinel: what fits best counts.
 HALF_WAY = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
