@@ -73,8 +73,20 @@ def _teacher_spec(context: Context) -> StudentSpec:
 
 def work(context: Context, scratch: Path) -> Done:
     """Write students.json, sizing.json and calibration/*.json."""
-    from edgekd.sizing.search import size
     from edgekd.sizing.writing import write_sizing, write_students
+
+    found = sizing(context, scratch)
+    write_sizing(found, context.path(SIZING_JSON))
+    write_students(found, context.path(STUDENTS_JSON))
+    return Done((context.path(CALIBRATION), context.path(SIZING_JSON), context.path(STUDENTS_JSON)), _summary(found))
+
+
+def sizing(context: Context, scratch: Path) -> Sizing:
+    """The search of the recipe on its host; what was measured lies in calibration/, and is not measured again.
+
+    Errors: as sizing.search.size, and HostError.
+    """
+    from edgekd.sizing.search import size
 
     recipe = context.recipe
     folder = context.path(CALIBRATION)
@@ -84,14 +96,11 @@ def work(context: Context, scratch: Path) -> Done:
         write_text(folder / KEY_FILE, key + "\n")
     teacher = _teacher_spec(context)
     yardstick = Yardstick(context, folder, make_folder(scratch), teacher)
-    found = size(
+    return size(
         teacher, recipe.space, recipe.sla, context.profile, recipe.search, precisions=recipe.precisions,
         batch=recipe.bench.batch, sequence=recipe.sequence, threads=recipe.bench.threads, measure=yardstick.measured,
         known=known_fits(context, teacher),
     )  # fmt: skip
-    write_sizing(found, context.path(SIZING_JSON))
-    write_students(found, context.path(STUDENTS_JSON))
-    return Done((folder, context.path(SIZING_JSON), context.path(STUDENTS_JSON)), _summary(found))
 
 
 def known_fits(context: Context, teacher: StudentSpec) -> dict[str, Fits]:
