@@ -16,17 +16,20 @@ from edgekd.cost.trace import Operator
 # `macs.*` are multiply-accumulates by group; `starts` counts operators, `products` separate small matrix products;
 # `elements.*` are numbers written: by the residual stream and its norms, by activation functions, by attention scores,
 # by lookups, by a growing cache, and by convolutions; `weights` are numbers of matrices and of the kernels of
-# convolutions that a pass reads once.
+# convolutions that a pass reads once, and `weights.beyond_*` those beyond what a cache of that many numbers keeps from
+# one pass to the next.
 TERMS = (
     "starts",
     "macs.projections",
     "macs.feed_forward",
     "weights",
+    "weights.beyond_512k",
     "elements.stream",
     "elements.inner",
     "products",
     "macs.attention",
     "elements.scores",
+    "weights.beyond_2m",
     "macs.head",
     "macs.embeddings",
     "elements.lookup",
@@ -36,6 +39,10 @@ TERMS = (
     "elements.convolution",
     "macs.token_mixing",
 )
+
+# Caches of which a core of its own or a cluster has one, in numbers: 2 and 8 MiB in fp32, 0.5 and 2 MiB in int8. Our
+# choice: on a board with another one the prices of the two neighbours tell.
+CACHES = {"weights.beyond_512k": 2**19, "weights.beyond_2m": 2**21}
 
 _ELEMENTS = {
     "norm": "elements.stream",
@@ -66,7 +73,14 @@ def latency_terms(trace: Iterable[Operator]) -> dict[str, Any]:
         if op.kind == "product":
             terms["products"] = terms["products"] + op.times * op.calls
         terms["weights"] = terms["weights"] + op.times * (op.matrix + op.kernel)
+    for name, most in CACHES.items():
+        terms[name] = beyond(most, terms["weights"])
     return terms
+
+
+def beyond(most: int, weights: Any) -> Any:
+    """What `weights` exceed `most` by, else 0. Shapes: a number or an array of them, and so is the result."""
+    return (weights - most) * (weights > most)
 
 
 # The sums that tell most of a latency by themselves, from the most important one; `one` is the constant term of a fit.

@@ -6,7 +6,7 @@ layer. Students that differ in layers alone therefore share counts of two depths
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.cost.columns import CountColumns, SpecColumns, Whole, count_columns
+from edgekd.cost.terms import CACHES, beyond
 
 Numbers = NDArray[Any]
 
@@ -96,7 +97,7 @@ class Layered:
             weight_bytes=by_precision("weight_bytes"),
             activation_bytes=by_precision("activation_bytes"),
             peak_activation_bytes=by_precision("peak_activation_bytes"),
-            terms=_Lazy({name: _column("terms", name) for name in one.terms}, together),
+            terms=_Lazy(one.terms, lambda name: together(_column("terms", name))),
         )
 
 
@@ -111,18 +112,20 @@ def _column(kind: str, name: str) -> Callable[[CountColumns], Numbers]:
 class _Lazy(Mapping[str, Numbers]):
     """Columns that are made when they are asked for: there are many, and a fit uses few of them."""
 
-    def __init__(self, makers: Mapping[str, Any], make: Callable[[Any], Numbers]) -> None:
-        self._makers = makers
+    def __init__(self, names: Iterable[str], make: Callable[[str], Numbers]) -> None:
+        self._names = tuple(names)
         self._make = make
         self._made: dict[str, Numbers] = {}
 
     def __getitem__(self, name: str) -> Numbers:
         if name not in self._made:
-            self._made[name] = self._make(self._makers[name])
+            # What exceeds a cache does not grow by equal steps; the weights themselves do.
+            most = CACHES.get(name)
+            self._made[name] = self._make(name) if most is None else beyond(most, self["weights"])
         return self._made[name]
 
-    def __iter__(self) -> Any:
-        return iter(self._makers)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self._names)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from edgekd.cost.count import macs
 from edgekd.cost.operators import operators
-from edgekd.cost.terms import TERMS, latency_terms
+from edgekd.cost.terms import CACHES, TERMS, latency_terms
 from edgekd.student import StudentSpec
 
 BERT = StudentSpec(
@@ -48,3 +48,11 @@ def test_a_longer_input_costs_everything_but_starts_weights_and_calls() -> None:
     still = {name for name in TERMS if short[name] == long[name] and short[name]}
     assert still == {"starts", "weights", "products", "macs.head"}
     assert long["elements.scores"] == 4 * short["elements.scores"]
+
+
+def test_weights_beyond_a_cache_are_those_that_it_does_not_hold() -> None:
+    wide = replace(BERT, layers=6, hidden=512, ffn=2048)
+    small, large = (latency_terms(operators(spec, batch=1, sequence=7)) for spec in (BERT, wide))
+    assert large["weights"] > max(CACHES.values()) > min(CACHES.values()) > small["weights"]
+    for name, most in CACHES.items():
+        assert (small[name], large[name]) == (0, large["weights"] - most)
