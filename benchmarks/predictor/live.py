@@ -27,14 +27,13 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from evidence import table_text, write_results
 
-from edgekd.pipeline.calibrate import Request, calibrate, measured_on
+from edgekd.pipeline.calibrate import Request, calibrate, level_of, measured_on
 from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.recipe import HostChoice
 from edgekd.record import HostFacts
 from edgekd.units import duration_s_from_text
 
 Precision = Literal["fp32", "int8"]
-ANCHORS = 5
 
 
 @dataclass(frozen=True)
@@ -103,20 +102,13 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         name = pool.add(spec, case.precision, draw.choice(reference.sequences))
         if name not in seen and name not in names:
             names.append(name)
-    anchors = list(outcome.answer.measured)[:ANCHORS]
-    for name in anchors:
-        spec, length = outcome.pool.known(name)
-        pool.add(spec, case.precision, length)
-    answer = measured_on(request, pool, [*names, *anchors], folder / "unseen")
-    # The machine may be another one by now: a few students of the calibration, measured again among the others, tell.
-    before, now = outcome.answer.measured, answer.measured
-    then = math.exp(median(math.log(before[name].latency_s / now[name].latency_s) for name in anchors))
+    answer = measured_on(request, pool, names, folder / "unseen", level_of(calibration))
     errors, covered, memory = [], 0, []
     for name in names:
         found = answer.measured[name]
         features = pool.features(name)
         interval = calibration.latency_fit.predict(features)
-        measured_s = found.latency_s * then
+        measured_s = found.latency_s
         errors.append(math.log(measured_s / interval.mid))
         covered += interval.low <= measured_s <= interval.high
         if calibration.memory_fit is not None and found.peak_memory_bytes is not None:
@@ -135,7 +127,6 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
         "students": calibration.left_out.students,
         "rounds": min(one.visits for one in outcome.answer.measured.values()),
         "sensitivity": calibration.sensitivity,
-        "machine_since": 1 / then,
         "load": calibration.host.load_before,
         "errors": sorted(errors),
     }
@@ -165,8 +156,7 @@ def row(name: str, one: dict[str, Any]) -> list[str]:
 TEXT = """\
 `edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
 from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
-sentinel. Five students of the calibration, measured again among the others, tell by how much the machine had changed
-since; other programs ran on it meanwhile, as its load says."""
+sentinel, whose undisturbed time the calibration has learned. Each row tells the load of the machine before it."""
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from statistics import median
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import own_times, undisturbed_s
 from edgekd.bench.session import measure_pairs
-from edgekd.bench.windows import Findings, Visit, findings
+from edgekd.bench.windows import Findings, Level, Visit, findings
 from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.base import Host
 from edgekd.record import Artifact, PairedRecord, read_record, write_record
@@ -71,7 +71,8 @@ class Campaign:
     """The visits of `names`, stored in `folder`; `model` gives the file of a student when it is needed.
 
     `dims` gives sizes to a student's free dimensions, where they are not the plan's. `first` counts the campaigns of
-    the same students in the same folder before this one, whose visits stay apart.
+    the same students in the same folder before this one, whose visits stay apart. `level` is the undisturbed level that
+    an earlier campaign on the board learned.
     `budget_s` bounds the time of this call: rounds that cannot be finished within it are not begun, the first excepted.
     """
 
@@ -83,6 +84,7 @@ class Campaign:
     pairs: int
     dims: Callable[[str], Mapping[str, int]] | None = None
     first: int = 0
+    level: Level | None = None
     least_s: float = 0.3
     budget_s: float = math.inf
     device: str | None = None
@@ -93,7 +95,7 @@ class Campaign:
     def run(self, names: Sequence[str]) -> Answer:
         """Measure `names` and say what came of it. Errors: as session.measure_pairs; RecordError for a foreign file."""
         records, repeated = self.records(names)
-        return answer(records, repeated)
+        return answer(records, repeated, self.level)
 
     def records(self, names: Sequence[str]) -> tuple[list[PairedRecord], int]:
         """All visits of `names` in the order of time, and how many were made again. Errors: as `run`."""
@@ -116,7 +118,7 @@ class Campaign:
         repeated = 0
         for extra in range(MOST_ROUNDS, MOST_ROUNDS + EXTRA_ROUNDS):
             records = self._records(names)
-            doubtful = findings([visit_of(record) for record in records]).doubtful
+            doubtful = findings([visit_of(record) for record in records], self.level).doubtful
             believed = Counter(record.artifact.name for index, record in enumerate(records) if index not in doubtful)
             most = max(believed.values(), default=1)
             wanted = [name for name in names if believed[name] < most and not self._path(name, extra).exists()]
@@ -184,12 +186,15 @@ def visit_of(record: PairedRecord) -> Visit:
     return Visit(record.artifact.name, model_s, undisturbed_s(sentinel_ns)[0], error)
 
 
-def answer(records: Sequence[PairedRecord], repeated: int) -> Answer:
-    """The answer of `records`, which are in the order of time. Errors: MeasureError without records."""
+def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None = None) -> Answer:
+    """The answer of `records`, which are in the order of time, at the undisturbed `level` where one is known.
+
+    Errors: MeasureError without records.
+    """
     if not records:
         raise MeasureError("a campaign without visits has no answer; measure at least one student")
     visits = tuple(visit_of(record) for record in records)
-    found = findings(visits)
+    found = findings(visits, level)
     by_name: dict[str, list[int]] = {}
     for index, visit in enumerate(visits):
         by_name.setdefault(visit.name, []).append(index)

@@ -5,7 +5,8 @@ so its time tells of the student's size, and, beyond that, of what disturbs the 
 rises with the student's time to a plateau; the rest is the disturbance. A student feels only a share of it: by how
 much, the campaign knows itself, from visits of one student at different disturbances. That share is the sensitivity,
 and times are compared as they would be without the disturbance. A visit far above the curve is another matter: a board
-that throttles is another machine, so the visit is made again, and not explained away.
+that throttles is another machine, so the visit is made again, and not explained away. So are visits in a stretch where
+students take longer than in their other visits although the sentinel does not: not everything disturbs it.
 """
 
 from __future__ import annotations
@@ -57,8 +58,19 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """What an earlier campaign on the same board learned: times compared at one level can be compared with its own."""
+
+    curve: Curve
+    sensitivity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """Visits `first` to `last`, in the order of time, at `slower` times the quiet level of the sentinel."""
+    """Visits `first` to `last`, in the order of time, at `slower` times the quiet level.
+
+    That is the level of the sentinel, or of the students themselves where the sentinel did not tell.
+    """
 
     first: int
     last: int
@@ -89,21 +101,35 @@ class Findings:
         return inside | set(self.torn)
 
 
-def findings(visits: Sequence[Visit]) -> Findings:
-    """What stands out among `visits`, of which there is one at least; they are in the order of time."""
+def findings(visits: Sequence[Visit], level: Level | None = None) -> Findings:
+    """What stands out among `visits`, of which there is one at least; they are in the order of time.
+
+    A `level` that is known counts, unless the board was at another one nearly all the time: then it is another board.
+    """
     least_s: dict[str, float] = {}
     for visit in visits:
         least_s[visit.name] = min(visit.model_s, least_s.get(visit.name, math.inf))
-    curve = curve_of(visits)
+    if level is not None and not _is_near(level.curve, visits, least_s):
+        level = None
+    curve = curve_of(visits) if level is None else level.curve
     disturbances = tuple(visit.level_s / curve.level_s(least_s[visit.name]) for visit in visits)
     windows = _windows(disturbances)
     inside = {index for window in windows for index in range(window.first, window.last + 1)}
     steady = [index for index in range(len(visits)) if index not in inside]
-    sensitivity = sensitivity_of([visits[index] for index in steady], [disturbances[index] for index in steady])
+    usual = USUAL_SENSITIVITY if level is None else level.sensitivity
+    sensitivity = sensitivity_of([visits[index] for index in steady], [disturbances[index] for index in steady], usual)
     found = Findings(curve, disturbances, sensitivity, windows, ())
-    return replace(
-        found, torn=_torn({index: (visits[index].name, found.undisturbed_s(visits, index)) for index in steady})
-    )
+    off = _deviations({index: (visits[index].name, found.undisturbed_s(visits, index)) for index in steady})
+    drifts = _drifts(off)
+    inside = {index for window in drifts for index in range(window.first, window.last + 1)}
+    torn = _torn({index: value for index, value in off.items() if index not in inside})
+    return replace(found, windows=tuple(sorted([*windows, *drifts], key=lambda window: window.first)), torn=torn)
+
+
+def _is_near(curve: Curve, visits: Sequence[Visit], least_s: Mapping[str, float]) -> bool:
+    """Whether the quieter visits are about as quiet as `curve` says."""
+    levels = sorted(math.log(visit.level_s / curve.level_s(least_s[visit.name])) for visit in visits)
+    return abs(levels[int(QUIET_SHARE * len(levels))]) <= math.log(SLOWER_BY)
 
 
 def curve_of(visits: Sequence[Visit]) -> Curve:
@@ -146,13 +172,13 @@ def _share(time: float, middle: float) -> float:
     return 1 / (1 + math.exp(min(middle - time, 50.0)))
 
 
-def sensitivity_of(visits: Sequence[Visit], disturbances: Sequence[float]) -> float:
+def sensitivity_of(visits: Sequence[Visit], disturbances: Sequence[float], usual: float = USUAL_SENSITIVITY) -> float:
     """By which power of the disturbance students get slower: 0 not at all, 1 as much as the sentinel.
 
     The slope of a student's log time over the log disturbance between its own visits, pooled over students; with few
-    visits, or hardly different ones, the usual value.
+    visits, or hardly different ones, the `usual` value.
     """
-    together, alone = USUAL_SENSITIVITY * USUAL_WEIGHT, USUAL_WEIGHT
+    together, alone = usual * USUAL_WEIGHT, USUAL_WEIGHT
     by_name: dict[str, list[tuple[float, float]]] = {}
     for visit, slower in zip(visits, disturbances, strict=True):
         by_name.setdefault(visit.name, []).append((math.log(visit.model_s), math.log(slower)))
@@ -173,8 +199,8 @@ def _windows(slower: Sequence[float]) -> tuple[Window, ...]:
     return tuple(Window(first, last, median(slower[first : last + 1])) for first, last in spans)
 
 
-def _torn(times_s: Mapping[int, tuple[str, float]]) -> tuple[int, ...]:
-    """Visits that are far from the median of their student, when there are three of it at least."""
+def _deviations(times_s: Mapping[int, tuple[str, float]]) -> dict[int, float]:
+    """ln(time / median of its student) of each visit, by position, where there are three of the student at least."""
     by_name: dict[str, dict[int, float]] = {}
     for index, (name, time_s) in times_s.items():
         by_name.setdefault(name, {})[index] = math.log(time_s)
@@ -182,8 +208,22 @@ def _torn(times_s: Mapping[int, tuple[str, float]]) -> tuple[int, ...]:
     for logs in by_name.values():
         if len(logs) > 2:
             middle = median(logs.values())
-            off |= {index: abs(value - middle) for index, value in logs.items()}
+            off |= {index: value - middle for index, value in logs.items()}
+    return dict(sorted(off.items()))
+
+
+def _drifts(off: Mapping[int, float]) -> tuple[Window, ...]:
+    """Windows in which all students took longer than they usually do, or less, and the sentinel did not tell."""
+    from edgekd.cost.drift import drifted_windows
+
+    places = list(off)
+    found = drifted_windows(list(off.values())) if places else []
+    return tuple(Window(places[one.first], places[one.last], math.exp(one.shift)) for one in found)
+
+
+def _torn(off: Mapping[int, float]) -> tuple[int, ...]:
+    """Visits that are far from the median of their student."""
     if not off:
         return ()
-    most = max(TORN_LEAST, TORN_TIMES * median(off.values()))
-    return tuple(sorted(index for index, value in off.items() if value > most))
+    most = max(TORN_LEAST, TORN_TIMES * median(map(abs, off.values())))
+    return tuple(sorted(index for index, value in off.items() if abs(value) > most))

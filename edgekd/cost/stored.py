@@ -5,6 +5,7 @@ the prices came from. Nothing here needs NumPy.
 
 History of the format
     1.0  first.
+    1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edgekd.files import read_json, write_json
 from edgekd.record import HostFacts, Runtime
 from edgekd.text import printable
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION, READ_VERSIONS = "1.1", ("1.0", "1.1")
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 
@@ -40,11 +41,24 @@ class LeftOut(Model):
     covered: Share
 
 
+class SentinelLevel(Model):
+    """The curve of the sentinel's undisturbed time over the time of the student before it; see bench.windows.Curve.
+
+    All four are natural logarithms of seconds, `rise` of a ratio.
+    """
+
+    low: float
+    rise: Amount
+    middle: float
+    floor: float
+
+
 class Calibration(Model):
     """The prices of one family in one precision. `sequences` are the lengths that were measured; 0 stands for images.
 
     `quiet_sentinel_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative error: all seconds
-    that the prices give are at that level. `records` names the folder of the paired records, beside the file.
+    that the prices give are at that level. `level` is the whole curve of it, by which times that are measured later are
+    compared; files before 1.1 have none. `records` names the folder of the paired records, beside the file.
     """
 
     architecture: str
@@ -58,6 +72,7 @@ class Calibration(Model):
     quiet_sentinel_s: Annotated[float, Field(gt=0)]
     quiet_error: Amount
     sensitivity: Share
+    level: SentinelLevel | None = None
     latency: dict[str, Any]
     memory: dict[str, Any] | None
     left_out: LeftOut
@@ -93,7 +108,7 @@ class Calibration(Model):
 class CalibrationFile(Model):
     """All calibrations of one board."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["1.0", "1.1"] = "1.1"
     kind: Literal["calibration"] = "calibration"
     calibrations: list[Calibration]
 
@@ -108,7 +123,7 @@ def read_calibrations(path: Path) -> list[Calibration]:
     table = read_json(path)
     if not isinstance(table, dict) or table.get("kind") != "calibration":
         raise RecordError(f"{path}: is no calibration file of edgekd. Make one: edgekd devices calibrate")
-    if table.get("schema_version") != SCHEMA_VERSION:
+    if table.get("schema_version") not in READ_VERSIONS:
         found = printable(repr(table.get("schema_version")), 40)
         raise RecordError(f"{path}: has schema_version {found}, this edgekd reads {SCHEMA_VERSION}. Calibrate again")
     try:

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Literal
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Answer, Campaign
 from edgekd.bench.plan import BenchPlan
+from edgekd.bench.windows import Curve, Level
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, fit
-from edgekd.cost.stored import Calibration, LeftOut, read_calibrations, with_calibration, write_calibrations
+from edgekd.cost.stored import (
+    Calibration,
+    LeftOut,
+    SentinelLevel,
+    read_calibrations,
+    with_calibration,
+    write_calibrations,
+)
 from edgekd.cost.terms import BACKBONE, TERMS
 from edgekd.device import load_profile, profile_text
 from edgekd.errors import InputError, UnitError
@@ -129,15 +137,28 @@ def _require_isa(host: Host, isa: str) -> None:
         raise InputError(f"{host.name}: its processor is {found}, the device is {isa}. Name another with --device")
 
 
-def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path) -> Answer:
-    """What a campaign of its own says of the candidates `names` on the host of `request`, stored in `folder`."""
+def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path, level: Level | None = None) -> Answer:
+    """What a campaign of its own says of the candidates `names` on the host of `request`, stored in `folder`.
+
+    `level` is that of the calibration that the answer is to be compared with.
+    """
+    unbounded = replace(request, budget_s=math.inf)
     with open_choice(request.host, folder) as host:
-        return _measured(host, replace(request, budget_s=math.inf), pool, names, make_folder(folder), Silent())
+        return _measured(host, unbounded, pool, names, make_folder(folder), Silent(), level)
+
+
+def level_of(calibration: Calibration) -> Level | None:
+    """The undisturbed level of the board that `calibration` learned; None for files that did not keep it."""
+    found = calibration.level
+    if found is None:
+        return None
+    return Level(Curve(found.low, found.rise, found.middle, found.floor), calibration.sensitivity)
 
 
 def _measured(
-    host: Host, request: Request, pool: Pool, names: Sequence[str], visits: Path, progress: Progress
-) -> Answer:
+    host: Host, request: Request, pool: Pool, names: Sequence[str], visits: Path, progress: Progress,
+    level: Level | None = None,
+) -> Answer:  # fmt: skip
     from edgekd.bench.sentinel import sentinel_model
 
     longest_s = request.budget_s / (3 * len(names))
@@ -157,7 +178,8 @@ def _measured(
             model(name)
         campaign = Campaign(
             host, sentinel_model(Path(scratch) / "sentinel.onnx"), plan, visits, model, pairs=PAIRS, dims=pool.dims,
-            least_s=LEAST_VISIT_S, budget_s=request.budget_s - (time.monotonic() - begun_s), device=request.device,
+            level=level, least_s=LEAST_VISIT_S, budget_s=request.budget_s - (time.monotonic() - begun_s),
+            device=request.device,
             progress=lambda done, total, text: progress.update(text, done / total if total else None),
         )  # fmt: skip
         return campaign.run(names)
@@ -175,6 +197,7 @@ def _calibration(
         if found.peak_memory_bytes is not None
     ]
     fitted = fit(latency, (ONE, *TERMS), BACKBONE)
+    curve = answer.findings.curve
     remembered = fit(memory, MEMORY_TERMS) if len(memory) >= LEAST_SAMPLES else None
     record = read_record(visits / f"{next(iter(own))}.1.json")
     assert isinstance(record, PairedRecord)  # noqa: S101  the campaign that made it has checked every one
@@ -183,6 +206,7 @@ def _calibration(
         threads=request.threads, sequences=list(pool.reference.sequences),
         measured=datetime.now(UTC).date().isoformat(), host=record.host, runtime=record.runtime,
         quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
+        level=SentinelLevel(low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor),
         latency=fitted.to_dict(), memory=None if remembered is None else remembered.to_dict(),
         left_out=left_out(latency), records=visits.relative_to(folder).as_posix(), notes=_notes(answer, fitted),
     )  # fmt: skip

@@ -1,10 +1,11 @@
 """Windows at another level, and visits that disagree: found where they are, and nowhere else."""
 
 import random
+from statistics import median
 
 import pytest
 
-from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Visit, curve_of, findings, sensitivity_of
+from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Level, Visit, curve_of, findings, sensitivity_of
 
 
 def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> list[Visit]:
@@ -111,3 +112,48 @@ def test_a_sentinel_that_large_students_slow_is_no_disturbance(disturbed: float)
     true_s = [1e-3 * 1.4 ** int(visit.name[1:]) for visit in visits]
     errors = [abs(found.undisturbed_s(visits, index) / time_s - 1) for index, time_s in enumerate(true_s)]
     assert max(errors) < 0.05
+
+
+def test_a_known_level_puts_a_campaign_that_was_never_quiet_on_the_same_scale() -> None:
+    quiet = findings(visits_of(20, 3, seed=4))
+    level = Level(quiet.curve, sensitivity=1.0)
+    draw, busy, true_s = random.Random(2), list[Visit](), list[float]()
+    for visit in visits_of(20, 3, seed=5, noise=0.005):
+        slower = draw.uniform(1.1, 1.2)
+        busy.append(Visit(visit.name, visit.model_s * slower, visit.level_s * slower, visit.error))
+        true_s.append(visit.model_s)
+
+    def bias(known: Level | None) -> float:
+        found = findings(busy, known)
+        return max(
+            abs(median(found.undisturbed_s(busy, index) / true_s[index] for index in range(start, start + 20)) - 1)
+            for start in (0, 20, 40)
+        )
+
+    assert bias(level) < 0.03
+    assert bias(None) > 0.08
+
+
+def test_a_level_of_another_board_is_not_taken() -> None:
+    visits = visits_of(20, 3, seed=4)
+    foreign = Level(findings(slowed(visits, 0, 59, 2.0)).curve, 0.5)
+    assert findings(visits, foreign) == findings(visits)
+
+
+@pytest.mark.parametrize(("first", "last"), [(25, 37), (44, 59)])
+@pytest.mark.parametrize("by", [0.85, 1.15])
+def test_a_stretch_that_only_the_students_felt_is_found_by_repetition(first: int, last: int, by: float) -> None:
+    visits = [
+        Visit(visit.name, visit.model_s * (by if first <= index <= last else 1), visit.level_s, visit.error)
+        for index, visit in enumerate(visits_of(20, 3, seed=4))
+    ]
+    found = findings(visits)
+    (window,) = found.windows
+    assert abs(window.first - first) <= 2
+    assert abs(window.last - last) <= 2
+    assert window.slower == pytest.approx(by, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_repetition_alone_makes_no_window(seed: int) -> None:
+    assert findings(visits_of(20, 4, seed, noise=0.03)).windows == ()

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from edgekd.cost.calibrate import ONE, Sample, fit
-from edgekd.cost.stored import Calibration, LeftOut, read_calibrations, with_calibration, write_calibrations
+from edgekd.cost.stored import (
+    Calibration,
+    LeftOut,
+    SentinelLevel,
+    read_calibrations,
+    with_calibration,
+    write_calibrations,
+)
 from edgekd.errors import InputError, RecordError
 from edgekd.record import HostFacts, Runtime
 
@@ -46,7 +53,7 @@ def test_a_newer_calibration_of_the_same_kind_takes_the_place_of_the_older() -> 
     ("damage", "said"),
     [
         ({"kind": "sizing"}, "is no calibration file"),
-        ({"schema_version": "9.0"}, "this edgekd reads 1.0"),
+        ({"schema_version": "9.0"}, "this edgekd reads 1.1"),
         ({"calibrations": [{}]}, "architecture"),
         ({"calibrations": None}, "calibrations"),
     ],
@@ -70,3 +77,13 @@ def test_impossible_prices_and_a_missing_file_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(table))
     with pytest.raises(RecordError, match="not negative"):
         read_calibrations(path)
+
+
+def test_a_file_from_before_levels_were_kept_is_read(tmp_path: Path) -> None:
+    path, level = tmp_path / "c.json", SentinelLevel(low=-8.2, rise=0.3, middle=-5.0, floor=-8.2)
+    write_calibrations([calibration(level=level)], path)
+    assert read_calibrations(path)[0].level == level
+    table = json.loads(path.read_text())
+    del table["calibrations"][0]["level"]
+    path.write_text(json.dumps(table | {"schema_version": "1.0"}))
+    assert read_calibrations(path) == [calibration()]
