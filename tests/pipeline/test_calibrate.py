@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pytest
 
 from edgekd.cost.stored import read_calibrations
 from edgekd.device import load_profile
-from edgekd.errors import InputError, RecordError
+from edgekd.errors import HostError, InputError, RecordError
 from edgekd.pipeline import calibrate as module
 from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
 from edgekd.pipeline.pool import Reference
 from edgekd.recipe import HostChoice, Space
+from edgekd.record import write_record
 from edgekd.student import StudentSpec
 
 TEACHER = StudentSpec(
@@ -51,6 +54,41 @@ def test_a_calibration_leaves_profile_prices_and_records_and_predicts_its_studen
     for name, one in outcome.answer.measured.items():
         assert one.latency_s > 0, name
     assert any("each predicted by the others" in line for line in outcome_lines(outcome))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_board_behind_ssh_is_calibrated_like_this_machine_and_goes_on_after_a_cut(
+    tmp_path: Path, board: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = HostChoice(
+        url=board.url, key=str(board.key), known_hosts=str(board.known_hosts(tmp_path / "known_hosts")),
+        python=sys.executable,
+    )  # fmt: skip
+    wanted = replace(request(tmp_path / "board", budget_s=20.0), host=host)
+    with monkeypatch.context() as cut:
+        cut.setattr("edgekd.bench.campaign.write_record", _cut_after(3))
+        with pytest.raises(HostError, match="cut"):
+            calibrate(wanted, base=tmp_path)
+    kept = {path: path.read_bytes() for path in (tmp_path / "board").rglob("*.1.json")}
+    assert len(kept) == 3
+    outcome = calibrate(wanted, base=tmp_path)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert len(outcome.answer.measured) == 10
+    assert outcome.calibrations[0].left_out.median_error < 0.2
+    assert load_profile(str(tmp_path / "board" / "profile.yaml")).calibration is not None
+
+
+def _cut_after(number: int) -> Any:
+    """What stores `number` records and then loses the link."""
+    left = [number]
+
+    def store(record: Any, path: Path) -> None:
+        if not left[0]:
+            raise HostError("the link was cut")
+        left[0] -= 1
+        write_record(record, path)
+
+    return store
 
 
 @pytest.mark.usefixtures("tiny")
