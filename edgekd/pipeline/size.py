@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -104,17 +105,23 @@ def sizing(context: Context, scratch: Path) -> Sizing:
 
 
 def known_fits(context: Context, teacher: StudentSpec) -> dict[str, Fits]:
-    """What the device's calibration knows of such students, by precision. Errors: InputError, RecordError."""
+    """What the device's calibration knows of such students, by precision. Errors: InputError, RecordError.
+
+    One that was made with another batch serves where there is none with the recipe's: the terms grow with the batch,
+    and what is measured now carries the prices over. With other threads everything costs otherwise.
+    """
     from edgekd.sizing.forecast import Fits
 
     if context.profile.calibration is None:
         return {}
     bench = context.recipe.bench
-    return {
-        one.precision: Fits(one.latency_fit, one.memory_fit)
+    usable = [
+        one
         for one in read_calibrations(Path(context.profile.calibration))
-        if (one.architecture, one.batch, one.threads) == (teacher.architecture, bench.batch, bench.threads)
-    }
+        if (one.architecture, one.threads) == (teacher.architecture, bench.threads)
+    ]
+    usable.sort(key=lambda one: abs(math.log(one.batch / bench.batch)), reverse=True)
+    return {one.precision: Fits(one.latency_fit, one.memory_fit) for one in usable}
 
 
 def _summary(found: Sizing) -> str:

@@ -1,17 +1,22 @@
 """The step size: measured once, decided from files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_recipe import TINY, run_tiny, snapshot
 
+from edgekd.cost.calibrate import ONE, Sample, fit
+from edgekd.cost.stored import Calibration, LeftOut, write_calibrations
+from edgekd.device import profile_text
 from edgekd.errors import RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
-from edgekd.pipeline.size import inputs
+from edgekd.pipeline.size import inputs, known_fits
 from edgekd.recipe import load_recipe
-from edgekd.record import PairedRecord, read_record
+from edgekd.record import HostFacts, PairedRecord, Runtime, read_record
 from edgekd.sizing.files import read_sizing, read_students
+from edgekd.student import StudentSpec
 
 
 def test_the_choice_is_the_most_capable_student_that_fits(whole: Path) -> None:
@@ -82,3 +87,40 @@ def test_a_miss_names_the_limit_the_nearest_student_and_what_would_have_to_give(
     assert "p50" in obstacle
     assert "nearest: L1-H" in obstacle
     assert "1.00 µs" in obstacle
+
+
+def test_the_nearest_calibration_of_such_students_is_where_a_search_begins(tmp_path: Path) -> None:
+    def calibration(**changed: Any) -> Calibration:
+        batch = changed.get("batch", 1)
+        prices = fit([Sample(str(x), {"starts": float(x)}, batch * (1.0 + x)) for x in range(1, 12)], (ONE, "starts"))
+        table: dict[str, Any] = {
+            "architecture": "vit", "precision": "fp32", "batch": 1, "threads": 1, "sequences": [0],
+            "measured": "2026-11-25", "host": HostFacts(name="b", machine="m", system="s", python="3.11", cores=4),
+            "runtime": Runtime(name="onnxruntime", version="1", providers=["CPUExecutionProvider"], threads=1),
+            "quiet_sentinel_s": 3e-4, "quiet_error": 0.01, "sensitivity": 0.5, "latency": prices.to_dict(),
+            "memory": None, "records": "visits/x", "notes": [],
+            "left_out": LeftOut(students=11, within_10=1.0, within_5=0.9, median_error=0.01, covered=0.9),
+        }  # fmt: skip
+        return Calibration(**(table | changed))
+
+    device = load_recipe("quickstart").device
+    (tmp_path / "profile.yaml").write_text(profile_text(device, calibration="calibration.json"))
+    stored = [
+        calibration(batch=4), calibration(batch=2), calibration(batch=32), calibration(threads=2),
+        calibration(architecture="bert"), calibration(precision="int8"),
+    ]  # fmt: skip
+    write_calibrations(stored, tmp_path / "calibration.json")
+    teacher = StudentSpec(
+        architecture="vit", layers=6, hidden=96, heads=6, ffn=384, labels=10, image_size=8, patch_size=2, channels=1
+    )
+
+    def price(batch: int, threads: int = 1) -> dict[str, float]:
+        settings = [f"device={tmp_path / 'profile.yaml'}", f"bench.batch={batch}", f"bench.threads={threads}"]
+        context = Context(load_recipe("quickstart", settings), tmp_path, tmp_path)
+        found = known_fits(context, teacher)
+        return {name: fits.latency.prices["one"] for name, fits in found.items() if fits.latency is not None}
+
+    assert price(1) == pytest.approx({"fp32": 2, "int8": 1}, rel=0.01)
+    assert price(8) == pytest.approx({"fp32": 4, "int8": 1}, rel=0.01)
+    assert price(1, threads=2) == pytest.approx({"fp32": 1}, rel=0.01)
+    assert price(1, threads=3) == {}
