@@ -352,11 +352,19 @@ def devices_calibrate_command(
     device: Annotated[
         str, Option(help="The profile of that kind of board: a name from edgekd devices list, or a file.")
     ],
-    like: Annotated[str, Option(help="Whose students: a recipe, or one of bert, roberta, vit, gpt2, llama.")] = "bert",
+    like: Annotated[
+        str,
+        Option(help="Whose students: a recipe, or one of bert, roberta, vit, gpt2, llama, mobilenet_v2, efficientnet."),
+    ] = "bert",
+    phase: Annotated[
+        str, Option(help="Of gpt2 or llama as a language model: prefill or decode. Else whole, a classifier.")
+    ] = "whole",
     budget: Annotated[str, Option(help="Most time for measuring.")] = "3 min",
     students: Annotated[int, Option(help="Untrained students to measure in each precision.")] = 20,
     precision: Annotated[list[str] | None, Option(help="fp32 or int8; both by default. May be repeated.")] = None,
-    sequence: Annotated[list[int] | None, Option(min=1, help="A length of texts. May be repeated.")] = None,
+    sequence: Annotated[
+        list[int] | None, Option(min=1, help="A length of texts; of decode, tokens in the cache. May be repeated.")
+    ] = None,
     batch: Annotated[int, Option(min=1, help="Inputs at once.")] = 1,
     threads: Annotated[int, Option(min=1, help="Threads of the runtime.")] = 1,
     key: Annotated[str | None, Option(help="The private key file for ssh.")] = None,
@@ -372,7 +380,7 @@ def devices_calibrate_command(
 
     request = request_from_text(
         host, device, like, out, precisions=precision, sequences=sequence, batch=batch, threads=threads,
-        students=students, budget=budget, key=key, known_hosts=known_hosts, python=python,
+        students=students, budget=budget, key=key, known_hosts=known_hosts, python=python, phase=phase,
     )  # fmt: skip
     with LiveProgress(Console(stderr=True)) as progress:
         outcome = calibrate(request, base=Path.cwd(), progress=progress)

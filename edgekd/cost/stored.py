@@ -5,7 +5,7 @@ the prices came from. Nothing here needs NumPy.
 
 History of the format
     1.0  first.
-    1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it.
+    1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it; `phase`.
 """
 
 from __future__ import annotations
@@ -56,12 +56,16 @@ class SentinelLevel(Model):
 class Calibration(Model):
     """The prices of one family in one precision. `sequences` are the lengths that were measured; 0 stands for images.
 
+    `phase` says what one inference does: the whole of it, or of a language model the reading of a prompt (prefill) or
+    of one token more after as many as `sequences` say (decode).
+
     `quiet_sentinel_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative error: all seconds
     that the prices give are at that level. `level` is the whole curve of it, by which times that are measured later are
     compared; files before 1.1 have none. `records` names the folder of the paired records, beside the file.
     """
 
     architecture: str
+    phase: Literal["whole", "prefill", "decode"] = "whole"
     precision: Literal["fp32", "int8"]
     batch: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
@@ -100,9 +104,9 @@ class Calibration(Model):
         return None if self.memory is None else Fit.from_dict(self.memory)
 
     @property
-    def key(self) -> tuple[str, str, int, int]:
+    def key(self) -> tuple[str, str, str, int, int]:
         """What a calibration is for: a newer one of the same key takes its place."""
-        return self.architecture, self.precision, self.batch, self.threads
+        return self.architecture, self.phase, self.precision, self.batch, self.threads
 
 
 class CalibrationFile(Model):

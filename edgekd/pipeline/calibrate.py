@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Answer, Campaign
@@ -30,6 +30,7 @@ from edgekd.errors import InputError, UnitError
 from edgekd.files import content_hash, make_folder, write_text
 from edgekd.pipeline.context import Progress, Silent, isa_of, machine_facts, open_choice
 from edgekd.pipeline.pool import Pool, reference_of
+from edgekd.pipeline.usual import CONVOLUTIONAL, Phase
 from edgekd.recipe import HostChoice
 from edgekd.record import PairedRecord, read_record
 from edgekd.text import listing, printable
@@ -53,7 +54,10 @@ LEAST_STUDENTS = 8  # our choice: with fewer, leaving one out says little
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for. `like` is a recipe or a family; without `sequences` those of the recipe count, or 64."""
+    """What was asked for. `like` is a recipe or a family; without `sequences` those of the recipe count, or 64.
+
+    `phase` is prefill or decode for language models; a length then counts tokens of the prompt, or in the cache.
+    """
 
     host: HostChoice
     device: str
@@ -65,6 +69,7 @@ class Request:
     threads: int = 1
     students: int = 20
     budget_s: float = 180.0
+    phase: Phase = "whole"
 
     def __post_init__(self) -> None:
         if self.students < LEAST_STUDENTS:
@@ -80,20 +85,28 @@ class Request:
 def request_from_text(
     url: str, device: str, like: str, out: Path, *, precisions: Sequence[str] | None, sequences: Sequence[int] | None,
     batch: int, threads: int, students: int, budget: str, key: str | None, known_hosts: str | None, python: str | None,
+    phase: str = "whole",
 ) -> Request:  # fmt: skip
     """The request behind the options of the command line. Errors: InputError naming the option."""
     wanted: list[Literal["fp32", "int8"]] = []
-    for word in precisions or BOTH:
+    # Convolutions have no int8 of their own, so there fp32 is all of it.
+    for word in precisions or (BOTH[:1] if like in CONVOLUTIONAL else BOTH):
         found = next((precision for precision in BOTH if precision == word), None)
         if found is None:
             raise InputError(f"--precision {printable(word, 40)}: expected fp32 or int8")
         wanted.append(found)
+    phases: tuple[Phase, ...] = get_args(Phase)
+    named = next((one for one in phases if one == phase), None)
+    if named is None:
+        raise InputError(f"--phase {printable(phase, 40)}: expected one of {listing(phases)}")
     try:
         budget_s = duration_s_from_text(budget)
     except UnitError as error:
         raise InputError(f"--budget: {error}") from None
     choice = HostChoice(url=url, key=key, python=python, known_hosts=known_hosts)
-    return Request(choice, device, like, out, tuple(wanted), tuple(sequences or ()), batch, threads, students, budget_s)
+    return Request(
+        choice, device, like, out, tuple(wanted), tuple(sequences or ()), batch, threads, students, budget_s, named
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,9 +128,11 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     """
     told = progress or Silent()
     profile = load_profile(request.device)
-    reference = reference_of(request.like, base, request.sequences)
+    reference = reference_of(request.like, base, request.sequences, request.phase)
     told.begin("calibrate", current=False)
-    key = content_hash([machine_facts(request.host), reference.spec.to_dict(), request.batch, request.threads])[:12]
+    asked = [reference.spec.to_dict(), request.batch, request.threads]
+    asked += [] if request.phase == "whole" else [request.phase]
+    key = content_hash([machine_facts(request.host), *asked])[:12]
     folder, visits = request.out, request.out / VISITS / key
     path = folder / CALIBRATION_JSON
     known = read_calibrations(path) if path.exists() else []
@@ -206,8 +221,8 @@ def _calibration(
     record = read_record(visits / f"{next(iter(own))}.1.json")
     assert isinstance(record, PairedRecord)  # noqa: S101  the campaign that made it has checked every one
     return Calibration(
-        architecture=pool.reference.spec.architecture, precision=precision, batch=request.batch,
-        threads=request.threads, sequences=list(pool.reference.sequences),
+        architecture=pool.reference.spec.architecture, phase=pool.reference.phase, precision=precision,
+        batch=request.batch, threads=request.threads, sequences=list(pool.reference.sequences),
         measured=datetime.now(UTC).date().isoformat(), host=record.host, runtime=record.runtime,
         quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
         level=SentinelLevel(low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor),
@@ -254,8 +269,9 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     lines = []
     for one in outcome.calibrations:
         found = one.left_out
+        words = [one.architecture, *([] if one.phase == "whole" else [one.phase]), one.precision]
         lines.append(
-            f"{one.architecture} {one.precision}: {found.students} students, each predicted by the others: "
+            f"{' '.join(words)}: {found.students} students, each predicted by the others: "
             f"{found.within_10:.0%} within 10 %, {found.within_5:.0%} within 5 %, median error "
             f"{found.median_error:.1%}; {found.covered:.0%} inside their 90 % interval"
         )

@@ -7,68 +7,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgekd.cost.count import count
+from edgekd.cost.count import peak_sum, weight_sum
 from edgekd.cost.limits import check_within
 from edgekd.cost.operators import operators
 from edgekd.cost.terms import latency_terms
 from edgekd.errors import InputError, SpecError
+from edgekd.networks.spec import Spec
+from edgekd.pipeline.usual import (
+    CONVOLUTIONAL,
+    FAMILIES,
+    Phase,
+    convolutional,
+    language_model,
+    usual_space,
+)
 from edgekd.recipe import Recipe, Space, builtin_recipes, load_recipe
 from edgekd.student import StudentSpec
 from edgekd.text import did_you_mean, listing
 
 if TYPE_CHECKING:
-    from edgekd.export.template import GraphTemplate
+    from edgekd.cost.trace import Operator
+    from edgekd.export.template import GraphTemplate, Kind
 
 DEFAULT_SEQUENCES = (64,)
 MOST_STUDENTS = 4000  # our choice: a design among more than these takes seconds and is no better
-# Usual small models of each family, up to which a grid is laid: our choice.
-FAMILIES = {
-    "bert": StudentSpec(
-        architecture="bert", layers=8, hidden=768, heads=12, ffn=3072, vocabulary=30522, positions=512, token_types=2,
-        labels=2,
-    ),
-    "roberta": StudentSpec(
-        architecture="roberta", layers=8, hidden=768, heads=12, ffn=3072, vocabulary=50265, positions=514,
-        token_types=1, labels=2,
-    ),
-    "vit": StudentSpec(
-        architecture="vit", layers=8, hidden=384, heads=6, ffn=1536, labels=10, image_size=64, patch_size=8, channels=3
-    ),
-    "gpt2": StudentSpec(
-        architecture="gpt2", layers=8, hidden=768, heads=12, ffn=3072, vocabulary=50257, positions=1024, labels=2
-    ),
-    "llama": StudentSpec(
-        architecture="llama", layers=8, hidden=768, heads=12, kv_heads=12, ffn=2048, vocabulary=32000, positions=1024,
-        labels=2,
-    ),
-}  # fmt: skip
+LANGUAGE_MODELS = ("gpt2", "llama")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Whose students are measured: the teacher, its configuration when it has one, the space, the lengths of inputs."""
+    """Whose students are measured: the teacher, its configuration when it has one, the space, the lengths of inputs.
 
-    spec: StudentSpec
+    A convolutional network has no space; its students are those of usual.convolutional. In the `phase` decode a length
+    counts the tokens in the cache.
+    """
+
+    spec: Spec
     config: Any
-    space: Space
+    space: Space | None
     sequences: tuple[int, ...]
+    phase: Phase = "whole"
 
 
-def reference_of(like: str, base: Path, sequences: Sequence[int] = ()) -> Reference:
+def reference_of(like: str, base: Path, sequences: Sequence[int] = (), phase: Phase = "whole") -> Reference:
     """What `like` names: a family, or a recipe, whose teacher's configuration is read.
 
     Errors: InputError, RecipeError, SpecError.
     """
+    if phase != "whole":
+        if like not in LANGUAGE_MODELS:
+            raise InputError(
+                f"--phase {phase}: only language models have one, expected --like {listing(LANGUAGE_MODELS)}"
+            )
+        spec = language_model(like)
+        return Reference(spec, None, usual_space(spec), _lengths(spec, sequences or DEFAULT_SEQUENCES, phase), phase)
+    if like in CONVOLUTIONAL:
+        if sequences:
+            raise InputError(f"--sequence {sequences[0]}: a {like} reads images, which have no length; remove it")
+        return Reference(convolutional(like)[-1], None, None, (0,))
     if like in FAMILIES:
         spec = FAMILIES[like]
-        step = spec.head_dim
-        hidden = list(range(2 * step, spec.hidden + 1, step))
-        space = Space(
-            layers=list(range(1, spec.layers + 1)), hidden=hidden, ffn_ratio=[1.0, 2.0, 3.0, 4.0], min_share=0.0
-        )
-        return Reference(spec, None, space, _lengths(spec, sequences or DEFAULT_SEQUENCES))
+        return Reference(spec, None, usual_space(spec), _lengths(spec, sequences or DEFAULT_SEQUENCES))
     if "/" not in like and "." not in like and like not in builtin_recipes():
-        known = [*FAMILIES, *builtin_recipes()]
+        known = [*FAMILIES, *CONVOLUTIONAL, *builtin_recipes()]
         raise InputError(
             f"--like {like}: no such family or recipe, expected one of {listing(known)}.{did_you_mean(like, known)}"
         )
@@ -77,12 +78,32 @@ def reference_of(like: str, base: Path, sequences: Sequence[int] = ()) -> Refere
     return Reference(spec, config, recipe.space, _lengths(spec, sequences or (recipe.sequence,)))
 
 
-def _lengths(spec: StudentSpec, sequences: Sequence[int]) -> tuple[int, ...]:
+def _lengths(spec: StudentSpec, sequences: Sequence[int], phase: Phase = "whole") -> tuple[int, ...]:
     if spec.tokens:
         return (0,)
     for length in sequences:
-        operators(spec, batch=1, sequence=length)  # refuses what the model cannot take
+        traced(spec, phase, batch=1, length=length)  # refuses what the model cannot take
     return tuple(sorted(set(sequences)))
+
+
+def traced(spec: Spec, phase: Phase, *, batch: int, length: int) -> list[Operator]:
+    """The operators of one inference. Errors: SpecError for what `spec` cannot take.
+
+    Shapes: `length` tokens per input, in the phase decode those in the cache before one token more. A prompt that is
+    read leaves the logits of its last position only.
+    """
+    if phase == "decode":
+        return operators(spec, batch=batch, sequence=1, past=length)
+    trace = operators(spec, batch=batch, sequence=length)
+    if phase == "whole":
+        return trace
+    return [_of_last(op, length) if op.group == "head" and op.kind == "linear" else op for op in trace]
+
+
+def _of_last(op: Operator, length: int) -> Operator:
+    return op._replace(
+        macs=op.macs // length, elements=op.elements // length, input_elements=op.input_elements // length
+    )
 
 
 def _teacher_of(recipe: Recipe, base: Path) -> tuple[StudentSpec, Any]:
@@ -109,41 +130,45 @@ class Pool:
     reference: Reference
     precisions: tuple[Literal["fp32", "int8"], ...]
     batch: int
-    _specs: list[StudentSpec] = field(init=False)
+    _specs: list[Spec] = field(init=False)
     _templates: dict[str, GraphTemplate] = field(init=False, default_factory=dict)
-    _by_name: dict[str, tuple[StudentSpec, Literal["fp32", "int8"], int]] = field(init=False, default_factory=dict)
+    _by_name: dict[str, tuple[Spec, Literal["fp32", "int8"], int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         from edgekd.sizing.grid import Grid
         from edgekd.sizing.space import enumerate_students
 
-        found = enumerate_students(Grid(self.reference.space, self.reference.spec, self.reference.sequences[0]))
+        teacher, space = self.reference.spec, self.reference.space
+        if not isinstance(teacher, StudentSpec) or space is None:
+            if "int8" in self.precisions:
+                raise InputError(
+                    f"--precision int8: dynamic int8 leaves convolutions as they are, so a {teacher.architecture} is "
+                    "measured in fp32. Say --precision fp32"
+                )
+            self._specs = convolutional(teacher.architecture)
+            return
+        found = enumerate_students(Grid(space, teacher, self.reference.sequences[0]))
         each = max(1, MOST_STUDENTS // len(self.reference.sequences))
         step = -(-len(found) // each)
         self._specs = [found.specs.spec(row) for row in range(0, len(found), step)]
 
     @property
-    def students(self) -> list[StudentSpec]:
+    def students(self) -> list[Spec]:
         """All that may be measured; evenly thinned where there are very many."""
         return self._specs
 
     @property
     def vocabulary(self) -> int:
         """Token ids of the teacher; 0 for images."""
-        return self.reference.spec.vocabulary
+        return getattr(self.reference.spec, "vocabulary", 0)
 
     def designed(self, precision: Literal["fp32", "int8"], number: int) -> list[str]:
         """The names of `number` students to measure in `precision`, the first ones alone a good choice already."""
         import numpy as np
 
-        from edgekd.cost.columns import SpecColumns, count_columns
         from edgekd.cost.design import designed
 
-        columns = SpecColumns.of(self._specs, self.reference.spec)
-        tables = [
-            count_columns(columns, (precision,), batch=self.batch, sequence=length).terms
-            for length in self.reference.sequences
-        ]
+        tables = [self._terms(length) for length in self.reference.sequences]
         joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
         found = []
         for position in designed(joined, number):
@@ -152,16 +177,36 @@ class Pool:
             found.append(self.add(spec, precision, length))
         return found
 
-    def add(self, spec: StudentSpec, precision: Literal["fp32", "int8"], length: int) -> str:
+    def _terms(self, length: int) -> dict[str, Any]:
+        """The terms of all students at that length, as columns."""
+        import numpy as np
+
+        from edgekd.cost.columns import SpecColumns, count_columns
+
+        teacher, phase = self.reference.spec, self.reference.phase
+        specs = [spec for spec in self._specs if isinstance(spec, StudentSpec)]
+        if not isinstance(teacher, StudentSpec) or len(specs) < len(self._specs):
+            each = [latency_terms(traced(spec, phase, batch=self.batch, length=length)) for spec in self._specs]
+            return {name: np.array([terms[name] for terms in each], np.float64) for name in each[0]}
+        shape = {"sequence": 1, "past": length} if phase == "decode" else {"sequence": length}
+        columns = SpecColumns.of(specs, teacher)
+        terms = dict(count_columns(columns, self.precisions[:1], batch=self.batch, **shape).terms)
+        if phase == "prefill":
+            terms["macs.head"] = terms["macs.head"] / length
+        return terms
+
+    def add(self, spec: Spec, precision: Literal["fp32", "int8"], length: int) -> str:
         """The name of that candidate, known from now on. Errors: SpecError for one outside the teacher."""
-        if spec.architecture != self.reference.spec.architecture:
-            raise SpecError(f"{spec.name} is no {self.reference.spec.architecture}")
-        check_within(spec, self.reference.spec)
+        teacher = self.reference.spec
+        if spec.architecture != teacher.architecture:
+            raise SpecError(f"{spec.name} is no {teacher.architecture}")
+        if isinstance(spec, StudentSpec) and isinstance(teacher, StudentSpec):
+            check_within(spec, teacher)
         name = f"{spec.name}-{precision}" + ("" if spec.tokens else f"@{length}")
         self._by_name[name] = (spec, precision, length)
         return name
 
-    def known(self, name: str) -> tuple[StudentSpec, int]:
+    def known(self, name: str) -> tuple[Spec, int]:
         """The spec of the candidate `name` and the length of its inputs."""
         spec, _, length = self._by_name[name]
         return spec, length
@@ -173,30 +218,41 @@ class Pool:
     def features(self, name: str) -> dict[str, float]:
         """The terms of its latency, and the bytes that its memory follows from."""
         spec, precision, length = self._by_name[name]
-        shape = {"batch": self.batch, "sequence": length}
-        counts = count(spec, **shape, precision=precision)
-        terms = {term: float(value) for term, value in latency_terms(operators(spec, **shape)).items()}
-        bytes_ = {"weight_bytes": counts.weight_bytes, "peak_activation_bytes": counts.peak_activation_bytes}
+        trace = traced(spec, self.reference.phase, batch=self.batch, length=length)
+        terms = {term: float(value) for term, value in latency_terms(trace).items()}
+        bytes_ = {"weight_bytes": weight_sum(trace, precision), "peak_activation_bytes": peak_sum(trace, precision)}
         return terms | {term: float(value) for term, value in bytes_.items()}
 
     def dims(self, name: str) -> Mapping[str, int]:
         """The sizes of its free dimensions."""
-        return {"batch": self.batch, "sequence": self._by_name[name][2]}
+        length = self._by_name[name][2]
+        return {"batch": self.batch, "sequence": length, "past": length}
 
     def written(self, name: str, folder: Path) -> Path:
         """Its ONNX file in `folder`, made when it is not there. Errors: ExportError."""
-        from edgekd.export.template import learn
+        from edgekd.export.onnx import export_onnx
         from edgekd.students.build import build
 
         spec, precision, _ = self._by_name[name]
         path = folder / f"{spec.name}-{precision}.onnx"
         if path.exists():
             return path
-        if precision not in self._templates:
-            kind: Literal["image", "text"] = "image" if spec.family == "vit" else "text"
-            config = self.reference.config
-            self._templates[precision] = learn(
-                self.reference.spec, lambda one: build(one, config, seed=0), kind=kind, precision=precision
-            )
-        self._templates[precision].write(spec, path)
+        if not isinstance(spec, StudentSpec):
+            export_onnx(build(spec, None, seed=0), path, kind="image")
+            return path
+        self._template(precision).write(spec, path)
         return path
+
+    def _template(self, precision: str) -> GraphTemplate:
+        from edgekd.export.template import learn
+        from edgekd.students.build import build
+
+        teacher, config = self.reference.spec, self.reference.config
+        assert isinstance(teacher, StudentSpec)  # noqa: S101  others are exported one by one
+        if precision not in self._templates:
+            phase = self.reference.phase
+            kind: Kind = ("image" if teacher.family == "vit" else "text") if phase == "whole" else phase
+            self._templates[precision] = learn(
+                teacher, lambda one: build(one, config, seed=0), kind=kind, precision=precision
+            )
+        return self._templates[precision]

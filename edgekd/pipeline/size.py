@@ -118,7 +118,7 @@ def known_fits(context: Context, teacher: StudentSpec) -> dict[str, Fits]:
     usable = [
         one
         for one in read_calibrations(Path(context.profile.calibration))
-        if (one.architecture, one.threads) == (teacher.architecture, bench.threads)
+        if (one.architecture, one.phase, one.threads) == (teacher.architecture, "whole", bench.threads)
     ]
     usable.sort(key=lambda one: abs(math.log(one.batch / bench.batch)), reverse=True)
     return {one.precision: Fits(one.latency_fit, one.memory_fit) for one in usable}

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from edgekd.bench.artifact import artifact_from_file
-from edgekd.cost.count import count
+from edgekd.cost.count import Counts, count
+from edgekd.cost.terms import latency_terms
 from edgekd.errors import InputError, SpecError
-from edgekd.pipeline.pool import FAMILIES, Pool, Reference, reference_of
+from edgekd.networks.spec import Spec
+from edgekd.pipeline.pool import LANGUAGE_MODELS, Pool, Reference, reference_of, traced
+from edgekd.pipeline.usual import CONVOLUTIONAL, FAMILIES, Phase
 from edgekd.recipe import Space
 from edgekd.student import StudentSpec
 
@@ -28,6 +31,57 @@ def test_every_family_has_a_pool_with_a_design(tmp_path: Path) -> None:
         assert len(set(names)) == 12
         assert all(name.endswith("-fp32" if family == "vit" else "-fp32@64") for name in names)
         assert all(pool.features(name)["starts"] > 0 for name in names)
+
+
+@pytest.mark.parametrize("family", CONVOLUTIONAL)
+def test_a_convolutional_family_has_a_pool_of_images_in_fp32(family: str, tmp_path: Path) -> None:
+    reference = reference_of(family, tmp_path)
+    pool = Pool(reference, ("fp32",), 1)
+    names = pool.designed("fp32", 12)
+    assert len(set(names)) == 12
+    spec, length = pool.known(min(names, key=lambda name: pool.features(name)["weight_bytes"]))
+    assert (spec.family, length) == ("cnn", 0)
+    name = pool.add(spec, "fp32", length)
+    artifact = artifact_from_file(pool.written(name, tmp_path))
+    assert artifact.size_bytes == pytest.approx(pool.features(name)["weight_bytes"], rel=0.1, abs=100_000)
+    with pytest.raises(InputError, match="--precision int8"):
+        Pool(reference, ("fp32", "int8"), 1)
+    with pytest.raises(InputError, match="--sequence 64"):
+        reference_of(family, tmp_path, (64,))
+
+
+@pytest.mark.parametrize("family", LANGUAGE_MODELS)
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_a_language_model_has_a_pool_of_each_phase(family: str, phase: Phase, tmp_path: Path) -> None:
+    pool = Pool(reference_of(family, tmp_path, (8, 32), phase), ("fp32",), 1)
+    names = pool.designed("fp32", 12)
+    assert {pool.dims(name)["past"] for name in names} == {8, 32}
+    terms = pool._terms(32)  # the columns that the design sees
+    for row in (0, 5, len(pool.students) - 1):
+        one = pool.features(pool.add(pool.students[row], "fp32", 32))
+        assert {name: column[row] for name, column in terms.items()} == pytest.approx({key: one[key] for key in terms})
+    spec = min((pool.known(name)[0] for name in names), key=lambda one: count_of(one).weight_bytes)
+    assert isinstance(spec, StudentSpec)
+    head = spec.hidden * spec.vocabulary
+    assert pool.features(pool.add(spec, "fp32", 8))["macs.head"] == head  # of one position alone
+    artifact = artifact_from_file(pool.written(pool.add(spec, "fp32", 8), tmp_path))
+    assert artifact.size_bytes == pytest.approx(pool.features(pool.add(spec, "fp32", 8))["weight_bytes"], rel=0.02)
+
+
+def count_of(spec: Spec) -> Counts:
+    return count(spec, batch=1, sequence=8, precision="fp32")
+
+
+def test_a_prompt_costs_more_than_a_token_and_a_phase_needs_a_language_model(tmp_path: Path) -> None:
+    spec = reference_of("llama", tmp_path, (), "decode").spec
+    step, prompt = (latency_terms(traced(spec, phase, batch=1, length=64)) for phase in ("decode", "prefill"))
+    assert prompt["macs.projections"] == 64 * step["macs.projections"]
+    assert prompt["macs.head"] == step["macs.head"]
+    assert step["elements.cache"] > prompt["elements.cache"] == 0
+    with pytest.raises(InputError, match="--phase decode: only language models"):
+        reference_of("bert", tmp_path, (), "decode")
+    with pytest.raises(SpecError, match="1024"):
+        reference_of("gpt2", tmp_path, (1024,), "decode")
 
 
 def test_a_design_uses_all_lengths(tmp_path: Path) -> None:
