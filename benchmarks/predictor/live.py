@@ -1,6 +1,6 @@
 """How well a calibration predicts students it has not seen, on this machine, live.
 
-    python benchmarks/predictor/live.py [--case NAME ...] [--unseen 20] [--budget "3 min"] [--neighbour] [--write]
+    python benchmarks/predictor/live.py [--case NAME ...] [--unseen 20] [--budget "150 s"] [--neighbour] [--write]
 
 For each case `edgekd devices calibrate` measures its designed students, and a campaign of its own measures students
 drawn at random from the same space, interleaved with the sentinel. With --neighbour another process multiplies matrices
@@ -25,15 +25,18 @@ from statistics import median
 from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from evidence import table_text, write_results
+from evidence import RESULTS, table_text, write_results
 
+from edgekd.files import make_folder
 from edgekd.pipeline.calibrate import Request, calibrate, level_of, measured_on
 from edgekd.pipeline.pool import Pool, reference_of
+from edgekd.pipeline.usual import Phase
 from edgekd.recipe import HostChoice
 from edgekd.record import HostFacts
 from edgekd.units import duration_s_from_text
 
 Precision = Literal["fp32", "int8"]
+NAME = "predictor_live"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Case:
     lengths: tuple[int, ...] = ()
     asked: tuple[int, ...] = ()
     threads: int = 1
+    phase: Phase = "whole"
 
 
 CASES = {
@@ -55,6 +59,10 @@ CASES = {
     "vit int8": Case("vit", "int8"),
     "bert fp32, 16 to 256 tokens": Case("bert", "fp32", (16, 64, 256), (16, 24, 48, 96, 128, 192, 256)),
     "bert fp32, two threads": Case("bert", "fp32", threads=2),
+    "llama prefill fp32": Case("llama", "fp32", phase="prefill"),
+    "llama decode fp32": Case("llama", "fp32", (32, 512), (32, 64, 128, 256, 512), phase="decode"),
+    "mobilenet_v2 fp32": Case("mobilenet_v2", "fp32"),
+    "efficientnet fp32": Case("efficientnet", "fp32"),
 }
 
 
@@ -86,14 +94,14 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
     """Calibrate, measure `unseen` other students, and compare; with the host it was done on."""
     request = Request(
         HostChoice(), "generic-x86-64", case.family, folder / "board", (case.precision,), case.lengths,
-        threads=case.threads, budget_s=budget_s,
+        threads=case.threads, budget_s=budget_s, phase=case.phase,
     )  # fmt: skip
     begun_s = time.monotonic()
     with neighbour(noisy):
         outcome = calibrate(request, base=folder)
     took_s = time.monotonic() - begun_s
     calibration = outcome.calibrations[0]
-    reference = reference_of(case.family, folder, case.asked or case.lengths)
+    reference = reference_of(case.family, folder, case.asked or case.lengths, case.phase)
     pool = Pool(reference, (case.precision,), 1)
     seen = set(outcome.answer.measured)
     draw, names = random.Random(f"{case}"), list[str]()  # noqa: S311  students, no secrets
@@ -140,7 +148,7 @@ def share(values: Sequence[float], most: float) -> float:
 
 COLUMNS = (
     "case", "students", "took", "unseen", "within 10 %", "within 5 %", "median error", "in the 90 % interval",
-    "memory within 15 %",
+    "memory within 15 %", "load before",
 )  # fmt: skip
 
 
@@ -150,13 +158,44 @@ def row(name: str, one: dict[str, Any]) -> list[str]:
     shares = [f"{one[key]:.0%}" for key in ("within_10", "within_5")]
     error, covered = f"{one['median_error']:.1%}", f"{one['covered']:.0%}"
     took = f"{one['calibration_s']:.0f} s"
-    return [name, str(one["students"]), took, str(one["unseen"]), *shares, error, covered, memory]
+    load = "" if one["load"] is None else f"{one['load']:.1f}"
+    return [name, str(one["students"]), took, str(one["unseen"]), *shares, error, covered, memory, load]
 
 
 TEXT = """\
 `edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
 from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
-sentinel, whose undisturbed time the calibration has learned. Each row tells the load of the machine before it."""
+sentinel, whose undisturbed time the calibration has learned."""
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """The cases that an earlier run left."""
+    path = RESULTS / NAME / "result.json"
+    found: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8")).get("cases", {})
+    return found
+
+
+def in_order(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`results` in the order of CASES."""
+    places = {name: place for place, name in enumerate(CASES)}
+
+    def place(label: str) -> tuple[int, int]:
+        return places[max((name for name in CASES if label.startswith(name)), key=len)], len(label)
+
+    return {label: results[label] for label in sorted(results, key=place)}
+
+
+def told(results: Sequence[dict[str, Any]]) -> str:
+    """All cases together."""
+    errors = [abs(error) for one in results for error in one["errors"]]
+    covered = sum(one["covered"] * one["unseen"] for one in results) / len(errors)
+    return (
+        f"All {len(errors)} students together: {share(errors, math.log(1.1)):.1%} within 10 %, "
+        f"{share(errors, math.log(1.05)):.1%} within 5 %, median error {median(errors):.1%}, "
+        f"{covered:.1%} inside their 90 % interval."
+    )
 
 
 def main() -> int:
@@ -166,19 +205,22 @@ def main() -> int:
     parser.add_argument("--unseen", type=int, default=20)
     parser.add_argument("--budget", type=duration_s_from_text, default=150.0)
     parser.add_argument("--neighbour", action="store_true")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--keep", type=Path, help="a folder that is left with all records")
+    parser.add_argument("--write", action="store_true", help="replace the rows of these cases, keep those of others")
     chosen = parser.parse_args()
     results: dict[str, dict[str, Any]] = {}
     host = None
     for name in chosen.case or CASES:
+        label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
-            results[label], host = scored(CASES[name], Path(folder), chosen.unseen, chosen.budget, chosen.neighbour)
+            root = Path(folder) if chosen.keep is None else make_folder(chosen.keep / label.replace(" ", "-"))
+            results[label], host = scored(CASES[name], root, chosen.unseen, chosen.budget, chosen.neighbour)
         print(" | ".join(row(label, results[label])), json.dumps(results[label]), flush=True)
     if chosen.write and host is not None:
-        name = "predictor_live_neighbour" if chosen.neighbour else "predictor_live"
+        results = in_order({**stored(), **results})
         text = table_text(COLUMNS, [row(label, one) for label, one in results.items()])
-        write_results(name, "Predicting students that were not measured", f"{TEXT}\n\n{text}", results, host)
+        page = f"{TEXT}\n\n{text}\n\n{told(list(results.values()))}"
+        write_results(NAME, "Predicting students that were not measured", page, {"cases": results}, host)
     return 0
 
 
