@@ -71,6 +71,7 @@ class _Shape:
             floats=2 * outputs if norm else outputs,
             kernel=weights,
             surplus=-outputs if norm else 0,
+            lanes=outputs,
         )
 
 

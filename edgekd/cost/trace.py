@@ -44,7 +44,7 @@ class Operator(NamedTuple):
     numbers the exported file holds beyond the parameters, negative where the export folds some away. `shared` marks
     parameters that are the embedding table once more. `counted` says whether `activation_bytes` counts the tensor,
     `overwrites` whether it may take the place of the first tensor read. The operator runs `times` times (once per layer
-    like it), with `same_input` on the same tensor each time.
+    like it), with `same_input` on the same tensor each time. `lanes` are the output channels of a convolution.
     A tuple, because a large space makes a hundred thousand of them.
     """
 
@@ -66,6 +66,7 @@ class Operator(NamedTuple):
     kernel: int = 0
     surplus: int = 0
     same_input: bool = False
+    lanes: int = 0
 
 
 def linear(

@@ -24,7 +24,7 @@ from edgekd.cost.stored import (
     with_calibration,
     write_calibrations,
 )
-from edgekd.cost.terms import BACKBONE, TERMS
+from edgekd.cost.terms import BACKBONE, BLOCKED, BLOCKED_BACKBONE, BLOCKED_TERMS, TERMS
 from edgekd.device import load_profile, profile_text
 from edgekd.errors import InputError, UnitError
 from edgekd.files import content_hash, make_folder, write_text
@@ -214,7 +214,7 @@ def _calibration(
         for name, found in own.items()
         if found.peak_memory_bytes is not None
     ]
-    fitted = fit(latency, (ONE, *TERMS), BACKBONE)
+    fitted = latency_fit(latency)
     fitted = replace(fitted, half_width=math.hypot(fitted.half_width, CAMPAIGNS_DIFFER))
     curve = answer.findings.curve
     remembered = fit(memory, MEMORY_TERMS) if len(memory) >= LEAST_SAMPLES else None
@@ -231,12 +231,20 @@ def _calibration(
     )  # fmt: skip
 
 
+def latency_fit(samples: Sequence[Sample]) -> Fit:
+    """The fit of latencies: of convolutions the one that left-out samples like best, with channels in blocks or not."""
+    plain = fit(samples, (ONE, *TERMS), BACKBONE)
+    if not any(sample.features.get(name, 0) for sample in samples for name in BLOCKED.values()):
+        return plain
+    return min(plain, fit(samples, (ONE, *BLOCKED_TERMS), BLOCKED_BACKBONE), key=lambda one: one.half_width)
+
+
 def left_out(samples: Sequence[Sample]) -> LeftOut:
     """How well each of `samples` is predicted by a fit to all others."""
     errors, inside = [], 0
     for index, sample in enumerate(samples):
         others = [*samples[:index], *samples[index + 1 :]]
-        interval = fit(others, (ONE, *TERMS), BACKBONE).predict(sample.features)
+        interval = latency_fit(others).predict(sample.features)
         errors.append(abs(math.log(sample.value / interval.mid)))
         inside += interval.low <= sample.value <= interval.high
     count = len(samples)

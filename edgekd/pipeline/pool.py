@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgekd.cost.count import peak_sum, weight_sum
 from edgekd.cost.limits import check_within
 from edgekd.cost.operators import operators
-from edgekd.cost.terms import latency_terms
+from edgekd.cost.terms import blocked_terms, latency_terms
 from edgekd.errors import InputError, SpecError
 from edgekd.networks.spec import Spec
 from edgekd.pipeline.usual import (
@@ -219,7 +219,7 @@ class Pool:
         """The terms of its latency, and the bytes that its memory follows from."""
         spec, precision, length = self._by_name[name]
         trace = traced(spec, self.reference.phase, batch=self.batch, length=length)
-        terms = {term: float(value) for term, value in latency_terms(trace).items()}
+        terms = {term: float(value) for term, value in (latency_terms(trace) | blocked_terms(trace)).items()}
         bytes_ = {"weight_bytes": weight_sum(trace, precision), "peak_activation_bytes": peak_sum(trace, precision)}
         return terms | {term: float(value) for term, value in bytes_.items()}
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from edgekd.cost.count import macs
 from edgekd.cost.operators import operators
-from edgekd.cost.terms import CACHES, TERMS, latency_terms
+from edgekd.cost.terms import BLOCK, BLOCKED, CACHES, TERMS, blocked_terms, latency_terms
+from edgekd.networks.convolutional import mobilenet_v2
 from edgekd.student import StudentSpec
 
 BERT = StudentSpec(
@@ -56,3 +57,21 @@ def test_weights_beyond_a_cache_are_those_that_it_does_not_hold() -> None:
     assert large["weights"] > max(CACHES.values()) > min(CACHES.values()) > small["weights"]
     for name, most in CACHES.items():
         assert (small[name], large[name]) == (0, large["weights"] - most)
+
+
+def test_channels_in_blocks_cost_as_much_as_whole_blocks() -> None:
+    # Stem and head of whole blocks, every other width half a block: 8 channels, or an odd number of halves.
+    halves = mobilenet_v2(0.25, image_size=32, labels=3)
+    trace = operators(halves, batch=1, sequence=1)
+    raw, blocked = latency_terms(trace), blocked_terms(trace)
+    convolutions = [op for op in trace if op.kind in ("convolution", "depthwise")]
+    assert all(op.lanes for op in convolutions)
+    padded = sum(op.elements // op.lanes * -(-op.lanes // BLOCK) * BLOCK for op in convolutions)
+    assert blocked["blocks.elements"] == padded > raw["elements.convolution"]
+    whole = replace(halves, stem=32, widths=(16,) * 7, head=1280)
+    trace = operators(whole, batch=1, sequence=1)
+    raw, blocked = latency_terms(trace), blocked_terms(trace)
+    assert {name: raw[name] for name in ("macs.convolution", "macs.depthwise")} == {
+        name: blocked[BLOCKED[name]] for name in ("macs.convolution", "macs.depthwise")
+    }
+    assert not any(blocked_terms(operators(BERT, batch=1, sequence=7)).values())
