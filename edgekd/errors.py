@@ -12,7 +12,8 @@
       ToolError             exit 4    something on this machine is missing or failed
         MissingExtra                  an optional dependency is not installed
         StorageError                  disk full, folder vanished
-        TrainingError                 training went wrong (NaN loss, teacher untrained)
+        TrainingError                 training went wrong (teacher untrained, no memory)
+          Diverged                    a loss or an answer is no number
         ExportError                   export or parity failed
       HostError             exit 4    the board or the link to it
         ConnectError                  no connection
@@ -100,6 +101,10 @@ class StorageError(ToolError):
 
 class TrainingError(ToolError):
     """Training cannot go on or would be worthless."""
+
+
+class Diverged(TrainingError):
+    """A loss or an answer is NaN or infinite."""
 
 
 class ExportError(ToolError):

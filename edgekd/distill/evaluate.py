@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.distill.arrow import list_lengths
 from edgekd.distill.collate import Collator, model_inputs
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, Diverged, InputError, TrainingError
 
 STANDARD_ERRORS = 3
 
@@ -25,7 +25,7 @@ def predict_logits(
     Token sequences are batched by length, which saves most of the padding. The model is left in the mode it was in.
 
     Shapes: [rows, classes].
-    Errors: DataError for an empty data set; TrainingError when a logit is NaN or infinite.
+    Errors: DataError for an empty data set; Diverged when a logit is NaN or infinite.
     """
     if len(dataset) == 0:
         raise DataError("prediction: the data set has no rows, expected at least one")
@@ -46,7 +46,7 @@ def predict_logits(
         model.train(was_training)
     answers = np.concatenate(parts)
     if not np.isfinite(answers).all():
-        raise TrainingError(
+        raise Diverged(
             "prediction: found logits that are NaN or infinite, expected numbers. Train with a lower learning rate"
         )
     logits = np.empty_like(answers)
@@ -69,11 +69,20 @@ def accuracy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
 
 def cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The mean negative log-probability of the labels. Units: nats. Errors: InputError when the lengths differ."""
+    return float(cross_entropies(logits, labels).mean())
+
+
+def cross_entropies(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """The negative log-probability of each row's label.
+
+    Shapes: [rows]. Units: nats. Errors: InputError when the lengths differ.
+    """
     _check_lengths(logits, labels)
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     log_norm = np.log(np.exp(wide).sum(axis=-1))
-    return float((log_norm - wide[np.arange(len(labels)), labels]).mean())
+    found: NDArray[np.float64] = log_norm - wide[np.arange(len(labels)), labels]
+    return found
 
 
 def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts: NDArray[Any]) -> None:

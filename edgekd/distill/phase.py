@@ -106,31 +106,32 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
 
 
 def _arguments(phase: Phase, settings: TrainingSettings) -> TrainingArguments:
+    return training_arguments(
+        phase.folder, settings, num_train_epochs=phase.epochs, learning_rate=phase.learning_rate, seed=phase.seed,
+        data_seed=phase.seed, warmup_steps=settings.warmup, lr_scheduler_type="cosine", eval_strategy="epoch",
+        save_strategy="epoch", logging_strategy="epoch",
+    )  # fmt: skip
+
+
+def training_arguments(folder: Path, settings: TrainingSettings, **schedule: Any) -> TrainingArguments:
+    """What every training of ours asks of transformers' Trainer, with the `schedule` of this one."""
     with_cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
-        output_dir=str(phase.folder),
-        num_train_epochs=phase.epochs,
+        output_dir=str(folder),
         per_device_train_batch_size=max(1, settings.batch_size // settings.accumulation),
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
-        learning_rate=phase.learning_rate,
         weight_decay=settings.weight_decay,
-        warmup_steps=settings.warmup,
-        lr_scheduler_type="cosine",
         optim="adamw_torch_fused",
         max_grad_norm=1.0,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_strategy="epoch",
         logging_nan_inf_filter=False,
-        seed=phase.seed,
-        data_seed=phase.seed,
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=True,
         log_level="error",
         use_cpu=not with_cuda,
         dataloader_pin_memory=with_cuda,
+        **schedule,
     )
     # Several GPUs in one process would mean DataParallel, whose gathering is neither exact nor fast.
     arguments._n_gpu = min(arguments.n_gpu, 1)  # noqa: SLF001

@@ -50,22 +50,13 @@ def train(
     Errors: InputError for data that does not fit the settings; DataError for empty parts or labels outside the model's;
     TrainingError when the loss is no number or memory runs out; StorageError when a checkpoint cannot be written.
     """
-    _check(model, train_set, validation_set, settings)
+    check_training(model, train_set, validation_set, settings)
     examples = _drawn(train_set, settings)
     checkpoints = make_folder(folder / "checkpoints")
     home = checkpoints / _training_key(model, examples, validation_set, settings)[:32]
-    device = next(model.parameters()).device
-    with ExitStack() as around:
-        around.enter_context(silent_libraries())
-        around.enter_context(_deterministic())
-        around.enter_context(_frozen_embeddings(model, settings.freeze_embeddings))
-        around.enter_context(_kept_config(model))
-        try:
-            course = Course(model, examples, validation_set, settings, pad_token_id, on_progress)
-            result = _taken(course, home)
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(f"training: out of memory ({error}); lower batch_size") from None
-    model.to(device).eval()
+    with prepared(model, settings):
+        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress)
+        result = _taken(course, home)
     if save is not None:
         save(result)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -113,9 +104,29 @@ def _taken(course: Course, home: Path) -> TrainingResult:
     return TrainingResult(history, best.epoch, stopped, clock.used_s)
 
 
-def _check(
+@contextmanager
+def prepared(model: Any, settings: TrainingSettings) -> Iterator[None]:
+    """Inside: quiet libraries, deterministic kernels, and the embeddings frozen where `settings` say so.
+
+    After: all that as it was, and `model` where it was, in evaluation mode. Errors: TrainingError when memory runs out.
+    """
+    device = next(model.parameters()).device
+    with ExitStack() as around:
+        around.enter_context(silent_libraries())
+        around.enter_context(_deterministic())
+        around.enter_context(_frozen_embeddings(model, settings.freeze_embeddings))
+        around.enter_context(_kept_config(model))
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(f"training: out of memory ({error}); lower batch_size") from None
+    model.to(device).eval()
+
+
+def check_training(
     model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
 ) -> None:
+    """Refuse what cannot be trained. Errors: DataError, InputError."""
     classes = getattr(getattr(model, "config", None), "num_labels", None)
     for name, part in (("training", train_set), ("validation", validation_set)):
         if len(part) == 0:

@@ -25,7 +25,7 @@ from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
 from edgekd.distill.losses import distillation_loss, hard_target_loss
-from edgekd.errors import InputError, StorageError, TrainingError
+from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
 
 
@@ -34,7 +34,7 @@ class DistillationTrainer(Trainer):
 
     The teacher itself is no part of it: only its answers are, so they can never end up in a checkpoint or optimiser.
 
-    Errors: InputError when label smoothing is asked for; TrainingError when the loss is no number.
+    Errors: InputError when label smoothing is asked for; Diverged when the loss is no number.
     """
 
     loss_is_scaled_for_ga = True
@@ -106,13 +106,13 @@ class DistillationTrainer(Trainer):
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """The loss of one part of a step, after its backward pass. Errors: TrainingError when it is no number."""
+        """The loss of one part of a step, after its backward pass. Errors: Diverged when it is no number."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         step = self.state.global_step + 1
         value = loss.item()
         if not np.isfinite(value):
             rate = self._get_learning_rate()
-            raise TrainingError(
+            raise Diverged(
                 f"training: the loss is {value} at step {step} with learning rate {rate:.3g}, expected a number. "
                 "Lower the learning rate, or check the data for NaN"
             )
