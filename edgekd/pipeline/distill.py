@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
-from edgekd.pipeline.context import CACHE, STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
-from edgekd.pipeline.saved import publish, read_preprocessing, read_trained, save_model, trained
+from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
+from edgekd.pipeline.lesson import lesson
+from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.teacher import out_of_time, training_progress
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
@@ -61,42 +62,25 @@ def work(context: Context, scratch: Path) -> Done:
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
-    from edgekd.data.encode import encode, encoding_key, load_tokenizer
-    from edgekd.distill.cache import cached_logits
     from edgekd.distill.evaluate import predict_logits
     from edgekd.distill.settings import student_settings
     from edgekd.distill.train import train
-    from edgekd.students.build import build
-    from edgekd.students.initialise import initialise
 
-    recipe, splits = context.recipe, context.splits
-    place = context.path(TEACHER)
-    preprocessing, max_length = read_preprocessing(place), _max_length(context)
-    if max_length is not None:
-        preprocessing = replace(preprocessing, max_length=max_length)
-    tokenizer = load_tokenizer(place) if splits.kind == "text" else None
-    pad = getattr(tokenizer, "pad_token_id", None)
-    teacher = read_trained(place, splits.label_names)
-    context.progress.update("encoding the data")
-    train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
-    train_set = cached_logits(
-        teacher, train_set, context.path(CACHE), key=encoding_key(splits.train, preprocessing), batch_size=64,
-        pad_token_id=pad,
-        on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
-    )  # fmt: skip
-    answers = predict_logits(teacher, validation, 64, pad).argmax(axis=-1)
-    student = build(chosen_student(context), teacher.config, seed=recipe.distill.seed)
-    start = initialise(student, teacher)
-    del teacher
+    recipe = context.recipe
+    taught = lesson(context, _max_length(context))
+    pad, validation = taught.pad, taught.validation
+    answers = predict_logits(taught.teacher, validation, 64, pad).argmax(axis=-1)
+    student, start = taught.student(chosen_student(context), recipe.distill.seed)
+    taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
         found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
         table = result.to_dict() | _facts(context, student, found, answers)
-        save_model(student, tokenizer, preprocessing, folder)
+        save_model(student, taught.tokenizer, taught.preprocessing, folder)
         hand_over(table | {"initialisation": start.to_dict()})
 
     train(
-        student, train_set, validation, student_settings(recipe.distill, recipe.budget), scratch, pad_token_id=pad,
+        student, taught.train, validation, student_settings(recipe.distill, recipe.budget), scratch, pad_token_id=pad,
         on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 
