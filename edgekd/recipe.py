@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
+from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
 from edgekd.sla import Sla
 from edgekd.text import did_you_mean, listing
@@ -232,13 +233,26 @@ class HostChoice(Model):
 class Search(Model):
     """How many untrained students are measured: `calibrate` to correct the prediction, `finalists` to choose among.
 
-    `compare` is what must keep a limit: the `upper` end of what a student should take, or the `middle` of it.
+    `compare` is what must keep a limit: the `upper` end of what a student should take, or the `middle` of it. `trials`
+    leading students are distilled for a short time, within `trial_budget` on this machine, to choose among them;
+    `storage` keeps these: a journal file, or postgresql://USER@HOST/DATABASE that several machines share, also from
+    env:NAME or file:PATH, where a password belongs.
     """
 
     calibrate: Annotated[int, Field(ge=3, le=50)] = 10
     finalists: Annotated[int, Field(ge=1, le=50)] = 5
     pairs: Annotated[int, Field(ge=5, le=1000)] = 15
     compare: Literal["upper", "middle"] = "upper"
+    trials: Annotated[int, Field(ge=0, le=100)] = 0
+    trial_budget: Positive = 1200.0
+    storage: Annotated[str, AfterValidator(checked_storage)] | None = None
+
+    @field_validator("trials")
+    @classmethod
+    def _at_least_two(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one student alone is compared with nobody; expected 0 (no trials), or 2 and more")
+        return value
 
 
 class Distill(Model):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-BLOCKED = ("torch", "transformers", "onnx", "onnxruntime", "numpy", "datasets", "sklearn", "paramiko", "scipy")
+BLOCKED = (
+    "torch", "transformers", "onnx", "onnxruntime", "numpy", "datasets", "sklearn", "paramiko", "scipy", "optuna", "sqlalchemy",
+)  # fmt: skip
 BLOCKER = f"""
 import sys
 class Block:

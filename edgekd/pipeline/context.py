@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekd.hosts.base import Host
 
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher", "student", "artifacts", "records"
-CALIBRATION, CACHE, WORK = "calibration", "cache", "work"
+CALIBRATION, CACHE, WORK, TRIALS = "calibration", "cache", "work", "trials"
 STUDENTS_JSON, SIZING_JSON = "students.json", "sizing.json"
 TEACHER_JSON, STUDENT_JSON, DATA_JSON = "teacher.json", "student.json", "data.json"
 VERDICT_JSON, JUNIT_XML, SUMMARY_MD, REPORT_HTML = "verdict.json", "junit.xml", "summary.md", "report.html"

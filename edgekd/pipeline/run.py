@@ -21,6 +21,7 @@ from edgekd.pipeline.context import (
     STUDENT_JSON,
     STUDENTS_JSON,
     SUMMARY_MD,
+    TRIALS,
     VERDICT_JSON,
     WORK,
     Context,
@@ -31,6 +32,7 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.ledger import Ledger, locked
 from edgekd.pipeline.saved import RESULT, SAVED
+from edgekd.pipeline.trials import check_trials
 from edgekd.recipe import Recipe, load_recipe
 from edgekd.text import listing
 
@@ -131,6 +133,8 @@ def run(
     Errors: every branch of EdgekdError.
     """
     context = _context(name, overrides, out, progress or Silent())
+    if only in (None, "teacher", "size"):
+        check_trials(context.recipe, context.base)
     make_folder(context.root)
     with locked(context.root):
         remove_unfinished(context.root)
@@ -165,7 +169,8 @@ def _start_again(again: Sequence[str], context: Context) -> None:
         for old in context.path(WORK).glob(f"{name}-*"):
             shutil.rmtree(old)
     if "size" in again:
-        shutil.rmtree(context.path(CALIBRATION), ignore_errors=True)
+        for folder in (CALIBRATION, TRIALS):
+            shutil.rmtree(context.path(folder), ignore_errors=True)
 
 
 def _try_host(context: Context) -> None:

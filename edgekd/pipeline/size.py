@@ -28,6 +28,7 @@ from edgekd.pipeline.context import (
     machine_facts,
 )
 from edgekd.pipeline.measure import bench_plan
+from edgekd.pipeline.trials import Trialler, trial_inputs
 from edgekd.record import Artifact, PairedRecord
 from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_s, text_from_share
@@ -36,24 +37,31 @@ if TYPE_CHECKING:
     from edgekd.export.template import GraphTemplate
     from edgekd.hosts.base import Host
     from edgekd.sizing.forecast import Fits, Measurement
+    from edgekd.sizing.quality import Trials
     from edgekd.sizing.search import Sizing
 
 KEY_FILE = "inputs.txt"
+TRIAL_KEYS = {"trials", "trial_budget", "storage"}  # of the section search
 NORMAL_95 = 1.96
 LEAST_VISIT_S = 0.15  # our choice: with three visits each, about half a second of pairs for a candidate
 WARMUP_S = 0.1
 
 
 def inputs(context: Context) -> Any:
-    """The teacher's dimensions, the space, the limits, the device and how the host is measured."""
+    """The teacher's dimensions, the space, the limits, the device, how the host is measured, and any trials."""
     recipe = context.recipe
-    sections = [getattr(recipe, name).model_dump(mode="json") for name in ("space", "sla", "search", "host", "bench")]
+    left_out = {"search": TRIAL_KEYS}
+    sections = [
+        getattr(recipe, name).model_dump(mode="json", exclude=left_out.get(name))
+        for name in ("space", "sla", "search", "host", "bench")
+    ]
     return [
         _teacher_spec(context).to_dict(),
         sections,
         _measured_with(context),
         context.profile.model_dump(mode="json"),
         None if context.profile.calibration is None else file_facts(Path(context.profile.calibration)),
+        *([trial_inputs(context)] if recipe.search.trials else []),
     ]
 
 
@@ -101,6 +109,7 @@ def sizing(context: Context, scratch: Path) -> Sizing:
         teacher, recipe.space, recipe.sla, context.profile, recipe.search, precisions=recipe.precisions,
         batch=recipe.bench.batch, sequence=recipe.sequence, threads=recipe.bench.threads, measure=yardstick.measured,
         known=known_fits(context, teacher),
+        try_out=Trialler(context, scratch) if recipe.search.trials else None,
     )  # fmt: skip
 
 
@@ -140,7 +149,15 @@ def _summary(found: Sizing) -> str:
     if found.error is not None:
         off = [text_from_share(error) for error in (found.error.median, found.error.worst)]
         known += f"; finalists were predicted to {off[0]} (worst {off[1]})"
+    if found.trials is not None:
+        known += f"; {_trials_text(found.trials)}"
     return f"{many}, {found.chosen.name} chosen: {share} of the teacher's parameters{known}"
+
+
+def _trials_text(trials: Trials) -> str:
+    number = len(trials.students)
+    said = f"{number} {'student was' if number == 1 else 'students were'} tried in {text_from_s(trials.seconds)}"
+    return f"{said}; out of time, the best known was taken (raise search.trial_budget)" if trials.cut else said
 
 
 @dataclass

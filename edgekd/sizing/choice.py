@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -13,6 +13,7 @@ from edgekd.sizing.forecast import End, Forecasts, Measurement, measured_costs, 
 from edgekd.sizing.limits import Costs, Limit, ratios_by_limit
 from edgekd.sizing.pareto import Numbers, pareto_set
 from edgekd.sizing.price import PricedStudent
+from edgekd.sizing.quality import Tried, best_tried
 from edgekd.sizing.table import Mask, Table
 from edgekd.student import Candidate
 from edgekd.units import text_from_count
@@ -25,6 +26,7 @@ class Standing:
     """How all students stand against the limits, with what is known so far.
 
     `measured` are those of which something was measured; `compare` says which end of an interval must keep a limit.
+    `quality` is what trials told, by student.
     """
 
     table: Table
@@ -33,6 +35,7 @@ class Standing:
     measured: Sequence[PricedStudent]
     measurements: Mapping[str, Measurement]
     compare: Compare = "upper"
+    quality: Mapping[str, Tried] = field(default_factory=dict)
 
     @cached_property
     def spread(self) -> float:
@@ -138,8 +141,17 @@ class Standing:
 
     @cached_property
     def best(self) -> int | None:
-        """The most capable measured student that keeps every limit."""
+        """Of the measured students that keep every limit the best by trials, else the most capable."""
+        if self.tried is not None:
+            return self.tried[0]
         return next(iter(self.table.leading(self.feasible & self.complete, 1)), None)
+
+    @cached_property
+    def tried(self) -> tuple[int, bool] | None:
+        """The best by trials, and whether their losses alone said so; None where they cannot tell."""
+        able = self.feasible & self.complete
+        named = {row: student.name for row, student in self.rows.items() if able[row]}
+        return best_tried({row: self.quality[name] for row, name in named.items() if name in self.quality}, self.table)
 
 
 def front_of(table: Table, middles: Sequence[tuple[Numbers, Numbers]]) -> list[tuple[int, str]]:
@@ -224,8 +236,25 @@ def _more_capable(standing: Standing, number: int) -> list[int]:
 
 def reason_text(student: PricedStudent, limits: Sequence[Limit]) -> str:
     """Why `student` was chosen, without a measured number: the same in every run that decides the same."""
-    words = [f"{limit.name.removeprefix('latency.')} within {limit.text}" for limit in limits]
-    kept = ", ".join(words[:-1]) + (" and " if words[:-1] else "") + words[-1] if words else ""
+    kept = _kept_text(limits)
     size = text_from_count(student.capacity)
     most = f"{student.name} has the most parameters outside the embeddings ({size}) of the students that"
     return f"{most} keep {kept}" if kept else f"{most} were considered; the SLA limits neither latency, memory nor size"
+
+
+def trials_text(student: PricedStudent, limits: Sequence[Limit], *, alone: bool) -> str:
+    """Why trials chose `student`, without a measured number; `alone` says that no other did as well."""
+    kept = _kept_text(limits)
+    of = f"of the students that were distilled for a short time{f' and keep {kept}' if kept else ''}"
+    if alone:
+        return f"{student.name} had the lowest validation loss {of}"
+    size = text_from_count(student.capacity)
+    return (
+        f"{student.name} has the most parameters outside the embeddings ({size}) of those whose validation losses "
+        f"cannot be told apart from the lowest, {of}"
+    )
+
+
+def _kept_text(limits: Sequence[Limit]) -> str:
+    words = [f"{limit.name.removeprefix('latency.')} within {limit.text}" for limit in limits]
+    return ", ".join(words[:-1]) + (" and " if words[:-1] else "") + words[-1] if words else ""

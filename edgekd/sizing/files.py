@@ -10,6 +10,7 @@ columns; after reading, `StudentsFile` and `SizingFile` hold it all as objects. 
 students the ones that matter are listed (writing.py says which), and both files say how many there are.
 
 History of the format
+    3.1  `trials`: what short distillations told.
     3.0  students have a sequence; `possible`, `front`, `compare`, `predicted` and `error`; very large spaces are not
          listed whole.
     2.0  tables of students and forecasts, a line each.
@@ -38,7 +39,15 @@ from edgekd.sizing.tables import (
 from edgekd.student import StudentSpec
 from edgekd.text import printable
 
-SCHEMA_VERSION = "3.0"
+SCHEMA_VERSION = "3.1"
+
+ENDED = {
+    "finished": "trained to the last rung",
+    "halved": "others were better at its last rung",
+    "pruned": "ended early, its curve could not reach the others",
+    "diverged": "ended, its loss was no number",
+    "cut": "ended by the time",
+}
 
 
 class RooflineRow(Model):
@@ -99,7 +108,7 @@ class StudentsFile(Model):
     a part; it is None in a space that was searched and not counted. `sequence` is that of the chosen student.
     """
 
-    schema_version: Literal["3.0"] = "3.0"
+    schema_version: Literal["3.1"] = "3.1"
     kind: Literal["students"] = "students"
     device: str
     precisions: list[str]
@@ -236,6 +245,46 @@ class ErrorRow(Model):
     worst: float
 
 
+class CurveRow(Model):
+    """One evaluation of a trial on the validation part: mean cross entropy in nats, share of right answers."""
+
+    step: int
+    loss: float
+    accuracy: float
+
+
+class TrialRow(Model):
+    """A student's trial (see `edgekd.sizing.quality.Tried`).
+
+    `loss` and `accuracy` are those at `rung`, the last one at which it was compared; None for one that never was.
+    """
+
+    rung: int | None
+    steps: int
+    seconds: float
+    loss: float | None
+    accuracy: float | None
+    ended: Literal["finished", "halved", "pruned", "diverged", "cut"]
+    curve: list[CurveRow]
+
+
+class TrialsRow(Model):
+    """The trials of a search (see `edgekd.sizing.quality.Trials`), by student.
+
+    `rungs` are optimiser steps, `examples` those of the validation part that were compared. `decided` says whether the
+    losses alone chose, or capacity among students that they could not tell apart, or capacity because nothing was told.
+    """
+
+    rungs: list[int]
+    eta: int
+    budget_s: float
+    seconds: float
+    cut: bool
+    examples: int
+    decided: Literal["loss", "capacity", "nothing"]
+    students: dict[str, TrialRow]
+
+
 class SizingFile(Model):
     """The evidence behind a `students.json`; students by id, candidates as ID-PRECISION.
 
@@ -243,7 +292,7 @@ class SizingFile(Model):
     have had before they were measured, `pareto` lists the front or an even part of it.
     """
 
-    schema_version: Literal["3.0"] = "3.0"
+    schema_version: Literal["3.1"] = "3.1"
     kind: Literal["sizing"] = "sizing"
     limits: list[LimitRow]
     compare: Literal["upper", "middle"]
@@ -260,6 +309,7 @@ class SizingFile(Model):
     chosen: str | None
     fitting: list[str]
     obstacle: ObstacleRow | None
+    trials: TrialsRow | None
 
     @model_validator(mode="before")
     @classmethod

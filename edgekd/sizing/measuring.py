@@ -12,6 +12,7 @@ from edgekd.cost.calibrate import Interval
 from edgekd.errors import MeasureError
 from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists
 from edgekd.sizing.design import to_measure
+from edgekd.sizing.entrants import entrants
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.price import PricedStudent
@@ -136,6 +137,21 @@ class Measuring:
             self._predict(rows, taken)
             self._add(taken)
             rows = next_finalists(self.standing, self.number)
+
+    def admit(self, number: int) -> list[PricedStudent]:
+        """At most `number` students for trials, the most capable first: each was measured and keeps the limits."""
+        left = ALLOWANCE * number
+        while True:
+            standing = self.standing
+            rows = entrants(standing, number)
+            new = [row for row in rows if not standing.complete[row]][:left]
+            if not new:
+                return [standing.table.student(row) for row in rows if standing.complete[row]]
+            left -= len(new)
+            taken = [standing.table.student(row) for row in new]
+            self.finalists += [student.name for student in taken]
+            self._predict(new, taken)
+            self._add(taken)
 
     def _predict(self, rows: Sequence[int], students: Sequence[PricedStudent]) -> None:
         for row, student in zip(rows, students, strict=True):

@@ -1,27 +1,31 @@
 """The most capable student that fits: count all, measure a few untrained, correct the prediction, measure the best.
 
-Nothing is trained here: the latency of a network does not depend on what its weights are.
+Nothing is trained to be measured: the latency of a network does not depend on what its weights are. Whoever wants to
+know more than capacity tells hands in `try_out`, which trains the leading students for a short time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from edgekd.cost.calibrate import Interval
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Search, Space
-from edgekd.sizing.choice import Standing, reason_text
+from edgekd.sizing.choice import Standing, reason_text, trials_text
 from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.limits import Limit, limits_from_sla
 from edgekd.sizing.measuring import Measure, Measuring, PredictionError
 from edgekd.sizing.obstacle import Obstacle, obstacle_of
 from edgekd.sizing.price import PricedStudent, Setting, priced
+from edgekd.sizing.quality import Trials
 from edgekd.sizing.supply import supply_of
 from edgekd.sizing.table import Pricing, Table
 from edgekd.sla import Sla
 from edgekd.student import StudentSpec
+
+Try = Callable[[Sequence[PricedStudent]], Trials]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,7 @@ class Sizing:
     than one on it by the share `within`, None where nobody knows. `fitting` are the precisions in which the chosen
     student keeps every limit, `calibrated` and `finalists` the students measured for the fit and before the choice,
     `repeated` candidates measured again, `predicted` what finalists should have taken before they were measured.
+    `trials` are the short distillations, None where none were asked for.
     """
 
     teacher: PricedStudent
@@ -55,6 +60,7 @@ class Sizing:
     fitting: list[str]
     reason: str
     obstacle: Obstacle | None
+    trials: Trials | None = None
 
     @property
     def students(self) -> Table:
@@ -85,12 +91,13 @@ def size(
     threads: int,
     measure: Measure | None,
     known: Mapping[str, Fits] | None = None,
+    try_out: Try | None = None,
 ) -> Sizing:
     """The most capable student of `space` that keeps the limits of `sla` on the host behind `measure`.
 
     `measure` takes untrained candidates and gives a measurement for each, by candidate name; without it the choice
-    rests on the roofline of `profile` alone, or on `known` fits by precision. Accuracy is not judged here: nothing is
-    trained yet.
+    rests on the roofline of `profile` alone, or on `known` fits by precision. `try_out` trains the leading students
+    that were measured and keep the limits for a short time, `search.trials` of them, and the best of these is chosen.
     Shapes: `sequence` tokens per input where the space names none; a ViT has its own and ignores it.
     Errors: SpecError when the space holds no student or the teacher cannot take the input; MeasureError when `measure`
     leaves a candidate out. An SLA that no student keeps is no error: `chosen` is None and `obstacle` says why.
@@ -105,7 +112,8 @@ def size(
     if measure is not None:
         run.calibrate(search.calibrate)
         run.narrow_down()
-    standing = run.standing
+    trials = None if measure is None or try_out is None else _trials(run, try_out, search.trials)
+    standing = run.standing if trials is None else replace(run.standing, quality=trials.students)
     row = standing.best if measure is not None else next(iter(standing.table.leading(standing.feasible, 1)), None)
     chosen = None if row is None else standing.table.student(row)
     return Sizing(
@@ -126,13 +134,25 @@ def size(
         error=run.error,
         chosen=chosen,
         fitting=[] if row is None else standing.fitting(row),
-        reason=_reason(chosen, limits, measure),
+        reason=_reason(chosen, standing, measure, trials),
         obstacle=obstacle_of(standing, supply.refused) if row is None else None,
+        trials=trials,
     )
 
 
-def _reason(chosen: PricedStudent | None, limits: Sequence[Limit], measure: Measure | None) -> str:
+def _trials(run: Measuring, try_out: Try, number: int) -> Trials | None:
+    """What trials tell; None where fewer than two students keep the limits, so that there is nothing to compare."""
+    students = run.admit(number)
+    return try_out(students) if len(students) > 1 else None
+
+
+def _reason(chosen: PricedStudent | None, standing: Standing, measure: Measure | None, trials: Trials | None) -> str:
+    limits = standing.limits
     if chosen is None:
         return "no student of the space is known to keep the limits"
+    if standing.tried is not None:
+        return trials_text(chosen, limits, alone=standing.tried[1])
+    if trials is not None:
+        return reason_text(chosen, limits) + "; the trials ended before any two could be compared"
     suffix = "" if measure is not None else " by prediction alone: nothing was measured"
     return reason_text(chosen, limits) + suffix

@@ -19,6 +19,7 @@ from edgekd.files import write_text
 from edgekd.sizing.files import SCHEMA_VERSION
 from edgekd.sizing.forecast import Fits, Forecasts
 from edgekd.sizing.price import Price, PricedStudent
+from edgekd.sizing.quality import Trials, Tried
 from edgekd.sizing.search import Sizing
 from edgekd.sizing.table import Table
 from edgekd.sizing.tables import DIMENSIONS, ENDS, FORECAST_COLUMNS, lines_text, student_columns
@@ -78,6 +79,7 @@ def write_sizing(sizing: Sizing, path: Path) -> None:
         "chosen": sizing.chosen.name if sizing.chosen else None,
         "fitting": sizing.fitting,
         "obstacle": sizing.obstacle.to_dict() if sizing.obstacle else None,
+        "trials": _trials_table(sizing, sizing.trials) if sizing.trials else None,
     }
     write_text(path, lines_text(table))
 
@@ -160,6 +162,25 @@ def _price_table(price: Price) -> dict[str, Any]:
         "memory_bytes": price.memory_bytes,
         "roofline": asdict(price.roofline),
     }
+
+
+def _trials_table(sizing: Sizing, trials: Trials) -> dict[str, Any]:
+    told = sizing.standing.tried
+    return {
+        "rungs": trials.rungs,
+        "eta": trials.eta,
+        "budget_s": trials.budget_s,
+        "seconds": trials.seconds,
+        "cut": trials.cut,
+        "examples": max((len(found.losses) for found in trials.students.values()), default=0),
+        "decided": "nothing" if told is None else "loss" if told[1] else "capacity",
+        "students": {name: _trial_table(found) for name, found in trials.students.items()},
+    }
+
+
+def _trial_table(found: Tried) -> dict[str, Any]:
+    names = ("rung", "steps", "seconds", "loss", "accuracy", "ended")
+    return {**{name: getattr(found, name) for name in names}, "curve": [asdict(point) for point in found.curve]}
 
 
 def _fit_table(fits: Fits) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
         ({"chosen": "L9"}, "not among the students"),
         ({"surprise": 1}, "surprise"),
         ({"considered": "many"}, "considered"),
-        ({"columns": ["id"]}, "columns are not those of schema_version 3.0"),
+        ({"columns": ["id"]}, "columns are not those of schema_version 3.1"),
         ({"precisions": ["int8"]}, "precisions are not those that the teacher has"),
         ({"precisions": [1]}, "precisions are not those that the teacher has"),
         ({"students": [["L1"]]}, "students: entry 0 is no list of 19 values"),

@@ -1,0 +1,1 @@
+"""Short distillations of the leading students: how long each, who goes on, and who has which in hand."""
