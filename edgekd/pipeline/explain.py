@@ -20,11 +20,22 @@ from edgekd.sizing.explain.beside import SideBySide, side_by_side
 from edgekd.sizing.explain.known import Figure, Known, Outlook, Placed, placed
 from edgekd.sizing.explain.pick import default_pick, picked
 from edgekd.sizing.explain.student import Explanation, explained
-from edgekd.sizing.files import FitRow, ForecastRow, IntervalRow, SizingFile, StudentsFile, read_sizing, read_students
+from edgekd.sizing.files import (
+    ENDED,
+    FitRow,
+    ForecastRow,
+    IntervalRow,
+    SizingFile,
+    StudentsFile,
+    TrialRow,
+    read_sizing,
+    read_students,
+)
 from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.search import size
 from edgekd.student import StudentSpec
+from edgekd.units import text_from_share
 
 if TYPE_CHECKING:
     from edgekd.sizing.table import Table
@@ -106,7 +117,16 @@ def _measured(context: Context, called: str) -> Known:
         nearest=sizing.obstacle.student if sizing.obstacle else None,
         ffn_follows=context.recipe.space.ffn_ratio is not None,
         notes=_age(context, called, sizing),
+        trials={name: _trial_text(row) for name, row in sizing.trials.students.items()} if sizing.trials else {},
     )
+
+
+def _trial_text(row: TrialRow) -> str:
+    """How a short distillation went, in one line."""
+    if row.loss is None or row.accuracy is None:
+        return f"tried for {row.steps} steps and compared at no rung; {ENDED[row.ended]}"
+    right = text_from_share(row.accuracy, 2)
+    return f"tried for {row.steps} steps: validation loss {row.loss:.4f}, {right} right; {ENDED[row.ended]}"
 
 
 def _sequence(row: Any, students: StudentsFile) -> int:

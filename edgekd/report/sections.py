@@ -12,6 +12,7 @@ from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.steps import missing
 from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
 from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
@@ -34,6 +35,7 @@ def choice(run: RunFolder) -> Html:
         element("p", _choice_text(students)),
         _pareto(students, sizing),
         _measured_table(students, sizing),
+        trials_part(students, sizing.trials) if sizing.trials else None,
         _refused(students),
     )
 

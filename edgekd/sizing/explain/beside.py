@@ -93,7 +93,7 @@ def side_by_side(known: Known, words: Sequence[str]) -> SideBySide:
         precisions=tuple(known.precisions),
         reference=reference,
         columns=columns,
-        notes=(*filter(None, said), *known.notes),
+        notes=(*filter(None, said), *known.notes, *known.trials_of([column.student.name for column in columns])),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ class Known:
     `chosen` and `nearest` are names of students; one of them is None. `fitting` are the precisions in which the chosen
     one keeps every limit. `forecasts` and `measurements` are by candidate name; a forecast is what `predicted` gives,
     kept where the sizing stored it, because a space may be large. `ffn_follows` says that the space gives ffn as
-    multiples of hidden. `notes` are for the reader.
+    multiples of hidden. `notes` are for the reader; `trials` say of students how a short distillation went.
     """
 
     teacher: Placed
@@ -105,6 +105,11 @@ class Known:
     nearest: str | None
     ffn_follows: bool
     notes: Sequence[str] = ()
+    trials: Mapping[str, str] = field(default_factory=dict)
+
+    def trials_of(self, names: Sequence[str]) -> list[str]:
+        """What there is to say of the trials of those students."""
+        return [f"{name}: {self.trials[name]}" for name in dict.fromkeys(names) if name in self.trials]
 
     def fits_of(self, precision: str) -> Fits:
         """The fits of `precision`, empty where nothing was measured."""

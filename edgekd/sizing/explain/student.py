@@ -86,7 +86,7 @@ def explained(known: Known, student: Placed) -> Explanation:
         macs=round(known.pass_of(student, known.precisions[0]).features["macs"]),
         views=views,
         warnings=warnings_from_share(student.parameters / known.teacher.parameters),
-        notes=tuple(known.notes),
+        notes=(*known.notes, *known.trials_of([student.name])),
     )
 
 
