@@ -98,7 +98,7 @@ class Course:
         return Outcome("finished" if whole else "pruned", short.seconds, last.loss, last.accuracy, curve, short.losses)
 
     def pace(self, name: str) -> Pace | None:
-        """What `name` takes on this machine, from a few steps; None when time was up. Errors: TrainingError."""
+        """What `name` takes on this machine, from a few steps; None when time was up or it diverged in these."""
         from edgekd.distill.short import Stretch, Watch
 
         times: list[float] = []
@@ -111,7 +111,7 @@ class Course:
         begun, place = time.monotonic(), self.folder / "pace"
         shutil.rmtree(place, ignore_errors=True)
         try:
-            self._train(name, Stretch(PACED_STEPS, PACED_STEPS, 0), Watch(stepped=stepped), place)
+            self._train(name, Stretch(PACED_STEPS, PACED_STEPS, PACED_STEPS), Watch(stepped=stepped), place)
         except Diverged:
             self.context.progress.update(f"{name} diverged while it was timed")
         ended = time.monotonic()

@@ -112,6 +112,23 @@ def test_nothing_is_tried_again_when_the_step_is_repeated(tried: tuple[Path, Hea
     assert {name: one.loss for name, one in trials_of(root).students.items()} == before
 
 
+def test_a_trial_in_hand_when_its_folder_was_moved_is_taken_up_at_once(
+    tried: tuple[Path, Heard], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(tried[0], tmp_path / "moved"))
+    journal = root / "trials" / "journal.log"
+    lines = journal.read_text().splitlines(keepends=True)
+    last = max(index for index, line in enumerate(lines) if '"outcome"' in line)
+    journal.write_text("".join(lines[:last]))
+    (root / "sizing.json").unlink()
+    before, begun = trials_of(tried[0]), time.monotonic()
+    run_tiny(root, *WITH_TRIALS, only="size")
+    assert time.monotonic() - begun < 45, "nobody waited for the grace period"
+    assert {name: one.loss for name, one in trials_of(root).students.items()} == {
+        name: one.loss for name, one in before.students.items()
+    }
+
+
 def test_a_budget_that_is_too_short_leaves_the_choice_to_capacity(whole: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(whole, tmp_path / "run"))
     _, heard = run_tiny(root, *WITH_TRIALS, "search.trial_budget=10 ms", only="size")

@@ -65,7 +65,7 @@ def test_the_table_names_each_student_with_its_numbers(tried: RunFolder, trials:
 def test_the_section_says_who_decided(tried: RunFolder) -> None:
     text = choice(tried).text
     assert "had the lowest validation loss" in text
-    assert "The lowest loss at the last rung decided. They took 41.0 s of 300 s." in text
+    assert "The lowest loss at the last rung decided. They took 41.0 s of 5 min 0 s." in text
 
 
 def test_trials_that_told_nothing_are_one_sentence(tried: RunFolder, trials: TrialsRow) -> None:
