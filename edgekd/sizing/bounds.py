@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -55,15 +55,15 @@ class Bounds:
         found = forecasts(table, self.known.fits)
         return [(each.latency.mid, each.memory.mid.astype(np.float64)) for each in found.values()]
 
-    def most_capable(self) -> tuple[Bound, Score]:
-        """The length of input and then the capacity, for students that keep the limits."""
+    def most_capable(self, most: float = 1.0) -> tuple[Bound, Score]:
+        """The length of input and then the capacity, for students that take at most `most` of each limit."""
 
         def bound(corners: Corners) -> Numbers:
-            kept = np.fmin.reduce(self._least(corners.first, self.known.limits, self.end)) <= 1
-            return np.where(kept, self._capability(self._with_possible_ffn(corners)), NONE)
+            kept = np.fmin.reduce(self._least(corners.first, self.known.limits, self.end)) <= most
+            return np.where(kept, self._capability(self._with_possible_ffn(corners, most)), NONE)
 
         def score(table: Table) -> Numbers:
-            kept = self._ratios(table, self.known.limits, self.end) <= 1
+            kept = self._ratios(table, self.known.limits, self.end) <= most
             return np.where(kept & self.unmeasured(table), self._capability(table), NONE)
 
         return bound, score
@@ -84,11 +84,11 @@ class Bounds:
         return np.asarray(rank * MOST_CAPACITY + table.capacity, np.float64)
 
     def _ratios(self, table: Table, limits: Sequence[Limit], end: End) -> Numbers:
-        found = forecasts(table, self.known.fits).values()
-        best: Numbers = np.fmin.reduce([worst_ratios(each, limits, end, self.spread) for each in found])
+        found = forecasts(table, self.known.fits)
+        best: Numbers = np.fmin.reduce(self._worst(found, limits, end))
         return best
 
-    def _with_possible_ffn(self, corners: Corners) -> Table:
+    def _with_possible_ffn(self, corners: Corners, most: float) -> Table:
         """The last corners, with no larger ffn than keeps the limits at the first corner.
 
         What a student takes is a sum and a maximum of straight lines in ffn. So the line through two neighbouring
@@ -102,7 +102,7 @@ class Bounds:
             self._least(_at_ffn(first, ffn), self.known.limits, self.end) for ffn in (largest, before)
         )  # fmt: skip
         slopes = np.array(high) - np.array(low)
-        over = np.array(high) - 1
+        over = np.array(high) - most
         with np.errstate(divide="ignore", invalid="ignore"):
             # A little more than the crossing, for numbers are rounded.
             steps = np.where((over > 0) & (slopes > 0), over / slopes * (1 - 1e-9) - 1e-6, 0.0)
@@ -113,15 +113,19 @@ class Bounds:
         """What no larger student can be below, in each precision."""
         found = forecasts(table, self.known.fits)
         fits = self.known.fits
-        floors = [
-            Forecasts(
+        floors = {
+            name: Forecasts(
                 _floor(fits[name].latency, each.latency),
                 _floor(fits[name].memory, each.memory),
                 _floor(fits[name].size, each.size),
             )
             for name, each in found.items()
-        ]
-        return [worst_ratios(each, limits, end, self.spread) for each in floors]
+        }
+        return self._worst(floors, limits, end)
+
+    def _worst(self, found: Mapping[str, Forecasts], limits: Sequence[Limit], end: End) -> list[Numbers]:
+        factors = self.known.learned.factors
+        return [worst_ratios(each, limits, end, self.spread, factors.get(name)) for name, each in found.items()]
 
 
 def _floor(fit: Fit | None, ends: Ends) -> Ends:

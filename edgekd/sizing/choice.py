@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from edgekd.sizing.aim import aimed_at
+from edgekd.sizing.attempts import NOTHING, Learned
 from edgekd.sizing.forecast import End, Forecasts, Measurement, measured_costs, usual_spread
 from edgekd.sizing.limits import Costs, Limit, ratios_by_limit
 from edgekd.sizing.pareto import Numbers, pareto_set
@@ -26,6 +28,7 @@ class Standing:
     """How all students stand against the limits, with what is known so far.
 
     `measured` are those of which something was measured; `compare` says which end of an interval must keep a limit.
+    `learned` is what trained students taught: it corrects what a limit is compared with, not what was measured.
     `quality` is what trials told, by student.
     """
 
@@ -35,6 +38,7 @@ class Standing:
     measured: Sequence[PricedStudent]
     measurements: Mapping[str, Measurement]
     compare: Compare = "upper"
+    learned: Learned = NOTHING
     quality: Mapping[str, Tried] = field(default_factory=dict)
 
     @cached_property
@@ -65,7 +69,9 @@ class Standing:
         """What the student at `row` takes: measured where it was, else that end of its forecast."""
         forecast = self.forecasts[precision].costs(row, end or self.end, self.spread)
         found = self._measurement(row, precision)
-        return forecast if found is None else measured_costs(found, forecast, self.compare)
+        costs = forecast if found is None else measured_costs(found, forecast, self.compare)
+        truths = self.learned.truths.get(f"{self.rows[row].name}-{precision}", {}) if row in self.rows else {}
+        return replace(costs, factors=self.learned.factors.get(precision, {}), truths=truths)
 
     def is_measured(self, row: int, precision: str) -> bool:
         """Whether that candidate was measured."""
@@ -81,7 +87,7 @@ class Standing:
         """value / limit of the limit that is missed most: at most 1 where every limit is kept, NaN where unknown."""
         limits = self.limits if limits is None else limits
         forecast = self.forecasts[precision]
-        found = worst_ratios(forecast, limits, end, self.spread)
+        found = worst_ratios(forecast, limits, end, self.spread, self.learned.factors.get(precision, {}))
         for row in self.rows:
             if self.is_measured(row, precision):
                 found[row] = _worst(self.costs(row, precision, end), limits)
@@ -111,8 +117,23 @@ class Standing:
 
     @cached_property
     def feasible(self) -> Mask:
-        """The students that keep every limit."""
-        return self.best_ratios() <= 1
+        """The students that keep every limit; where the next attempt is sought, those that stand where it should."""
+        ratios, aim = self.best_ratios(), self.learned.aim
+        return ratios <= 1 if aim is None else aimed_at(ratios, self.asked_for, aim)
+
+    @property
+    def most(self) -> float:
+        """The ratio that no student may be above."""
+        return 1.0 if self.learned.aim is None else self.learned.aim.high
+
+    @cached_property
+    def asked_for(self) -> Mask:
+        """Who is looked for at all: everybody, or those more capable than a student that keeps the limits already."""
+        above = self.learned.aim.above if self.learned.aim else None
+        if above is None:
+            return np.ones(len(self.table), np.bool_)
+        row = next((row for row, student in self.rows.items() if student.name == above), None)
+        return np.zeros(len(self.table), np.bool_) if row is None else self.table.exceeds(row)
 
     @cached_property
     def front(self) -> list[tuple[int, str]]:
@@ -170,13 +191,19 @@ def front_of(table: Table, middles: Sequence[tuple[Numbers, Numbers]]) -> list[t
     return [(int(rows[index]), table.precisions[columns[index]]) for index in kept]
 
 
-def worst_ratios(forecast: Forecasts, limits: Sequence[Limit], end: End, spread: float) -> Numbers:
-    """The largest of value / limit for every student: 0 without limits, NaN when one is unknown and none is missed."""
+def worst_ratios(
+    forecast: Forecasts, limits: Sequence[Limit], end: End, spread: float, factors: Mapping[str, float] | None = None
+) -> Numbers:
+    """The largest of value / limit for every student: 0 without limits, NaN when one is unknown and none is missed.
+
+    `factors` correct a value, by metric.
+    """
     of = {"latency_s": forecast.latency, "memory_bytes": forecast.memory, "size_bytes": forecast.size}
     worst = np.zeros(len(forecast.latency.mid))
     unknown = np.zeros(len(worst), np.bool_)
     for limit in limits:
-        ratio = getattr(of[limit.quantity], end) * (limit.factor(spread) / limit.value)
+        corrected = limit.factor(spread) * (factors or {}).get(limit.metric, 1.0)
+        ratio = getattr(of[limit.quantity], end) * (corrected / limit.value)
         unknown |= np.isnan(ratio)
         worst = np.fmax(worst, ratio)
     worst[unknown & (worst <= 1)] = np.nan
@@ -203,7 +230,7 @@ def first_finalists(standing: Standing, number: int) -> list[int]:
     front = np.zeros(len(table), np.bool_)
     front[[row for row, _ in standing.front]] = True
     front &= ~standing.complete
-    above = front & table.exceeds(top) & (standing.best_ratios("mid") <= 1)
+    above = front & table.exceeds(top) & (standing.best_ratios("mid") <= standing.most) & standing.asked_for
     below = front & standing.feasible & ~table.exceeds(bottom)
     below[bottom] = False
     if best is not None:
@@ -221,7 +248,8 @@ def next_finalists(standing: Standing, number: int) -> list[int]:
     if standing.best is not None or standing.feasible.any():
         return _more_capable(standing, number)
     ratios = standing.best_ratios("mid")
-    open_rows = np.flatnonzero(~standing.complete & (standing.best_ratios("low") <= 1) & ~np.isnan(ratios))
+    open_ = standing.asked_for & (standing.best_ratios("low") <= standing.most) & ~np.isnan(ratios)
+    open_rows = np.flatnonzero(~standing.complete & open_)
     order = np.lexsort([standing.table.capacity[open_rows], ratios[open_rows]])
     return [int(row) for row in open_rows[order[:number]]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
 
@@ -28,6 +28,11 @@ class Limit:
     percentile: float = 0.5
 
     @property
+    def metric(self) -> str:
+        """The gate's word for what it bounds; the memory of the device and that of the SLA have the same."""
+        return self.name if self.quantity == "latency_s" else self.quantity.removesuffix("_bytes")
+
+    @property
     def text(self) -> str:
         """The limit's value for a person."""
         return self.text_of(self.value)
@@ -49,18 +54,23 @@ class Limit:
 class Costs:
     """What one candidate takes, as far as it is known: the upper ends of intervals or of measurements.
 
-    `spread` is the relative deviation of single inferences from their median.
+    `spread` is the relative deviation of single inferences from their median. By metric, `factors` are how much more
+    trained students took than was expected of them, and `truths` what this one took itself.
     """
 
     latency_s: float | None
     memory_bytes: float | None
     size_bytes: float | None
     spread: float = 0.0
+    factors: Mapping[str, float] = field(default_factory=dict)
+    truths: Mapping[str, float] = field(default_factory=dict)
 
     def at(self, limit: Limit) -> float | None:
         """The value to compare with `limit`, or None when it is not known."""
+        if limit.metric in self.truths:
+            return self.truths[limit.metric]
         value: float | None = getattr(self, limit.quantity)
-        return None if value is None else limit.scaled(value, self.spread)
+        return None if value is None else limit.scaled(value, self.spread) * self.factors.get(limit.metric, 1.0)
 
 
 def tail_factor(percentile: float, spread: float) -> float:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from edgekd.cost.calibrate import Interval
 from edgekd.errors import MeasureError
+from edgekd.sizing.attempts import NOTHING, Learned
 from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists
 from edgekd.sizing.design import to_measure
 from edgekd.sizing.entrants import entrants
@@ -44,7 +45,7 @@ class Supply(Protocol):
 class Known:
     """What a search knows: the limits, which end must keep them, the fits, and what was measured.
 
-    `number` is how many finalists are measured at a time.
+    `number` is how many finalists are measured at a time, `learned` what trained students taught.
     """
 
     limits: Sequence[Limit]
@@ -53,11 +54,12 @@ class Known:
     fits: Mapping[str, Fits]
     measured: Sequence[PricedStudent]
     measurements: Mapping[str, Measurement]
+    learned: Learned = NOTHING
 
     def standing(self, table: Table) -> Standing:
         """How the students of `table` stand with that."""
         expected = forecasts(table, self.fits)
-        return Standing(table, self.limits, expected, self.measured, self.measurements, self.compare)
+        return Standing(table, self.limits, expected, self.measured, self.measurements, self.compare, self.learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Measuring:
     compare: Compare
     number: int
     known: Mapping[str, Fits] = field(default_factory=dict)
+    learned: Learned = NOTHING
     calibrated: list[str] = field(default_factory=list)
     finalists: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
@@ -102,7 +105,7 @@ class Measuring:
         """How the students stand now; costly to make, so it is kept until something more was measured."""
         if self._standing is None:
             measured, measurements = list(self._touched), dict(self.measurements)
-            known = Known(self.limits, self.compare, self.number, self.fits, measured, measurements)
+            known = Known(self.limits, self.compare, self.number, self.fits, measured, measurements, self.learned)
             self._standing = known.standing(self.supply.table(known))
         return self._standing
 
@@ -124,6 +127,13 @@ class Measuring:
         taken = [sample.student(row) for row in to_measure(sample, number)]
         self.calibrated = [student.name for student in taken]
         self._add(taken)
+
+    def revisit(self, students: Sequence[PricedStudent]) -> None:
+        """Measure students that were trained, where they were not measured yet: their truths are compared with that."""
+        names = set(self.measurements)
+        new = [one for one in students if not names.issuperset(each.name for each in one.candidates)]
+        if new:
+            self._add(new)
 
     def narrow_down(self) -> None:
         """Measure the leading students until measuring more cannot help or the allowance is spent."""

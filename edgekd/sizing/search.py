@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgekd.cost.calibrate import Interval
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Search, Space
+from edgekd.sizing.attempts import NOTHING, Learned
 from edgekd.sizing.choice import Standing, reason_text, trials_text
 from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.grid import Grid
@@ -19,6 +21,7 @@ from edgekd.sizing.limits import Limit, limits_from_sla
 from edgekd.sizing.measuring import Measure, Measuring, PredictionError
 from edgekd.sizing.obstacle import Obstacle, obstacle_of
 from edgekd.sizing.price import PricedStudent, Setting, priced
+from edgekd.sizing.proposal import step_text
 from edgekd.sizing.quality import Trials
 from edgekd.sizing.supply import supply_of
 from edgekd.sizing.table import Pricing, Table
@@ -92,12 +95,14 @@ def size(
     measure: Measure | None,
     known: Mapping[str, Fits] | None = None,
     try_out: Try | None = None,
+    learned: Learned = NOTHING,
 ) -> Sizing:
     """The most capable student of `space` that keeps the limits of `sla` on the host behind `measure`.
 
     `measure` takes untrained candidates and gives a measurement for each, by candidate name; without it the choice
     rests on the roofline of `profile` alone, or on `known` fits by precision. `try_out` trains the leading students
     that were measured and keep the limits for a short time, `search.trials` of them, and the best of these is chosen.
+    `learned` is what trained students taught; `chosen` is None where no student stands where it aims.
     Shapes: `sequence` tokens per input where the space names none; a ViT has its own and ignores it.
     Errors: SpecError when the space holds no student or the teacher cannot take the input; MeasureError when `measure`
     leaves a candidate out. An SLA that no student keeps is no error: `chosen` is None and `obstacle` says why.
@@ -108,9 +113,10 @@ def size(
     (reference,) = priced([teacher], teacher, profile, setting)
     supply = supply_of(grid, Pricing(teacher, profile, setting, several=len(grid.sequences) > 1))
     limits = limits_from_sla(sla, profile)
-    run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists, known or {})
+    run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists, known or {}, learned)
     if measure is not None:
         run.calibrate(search.calibrate)
+        run.revisit(_trained(learned, teacher, profile, setting))
         run.narrow_down()
     trials = None if measure is None or try_out is None else _trials(run, try_out, search.trials)
     standing = run.standing if trials is None else replace(run.standing, quality=trials.students)
@@ -134,10 +140,14 @@ def size(
         error=run.error,
         chosen=chosen,
         fitting=[] if row is None else standing.fitting(row),
-        reason=_reason(chosen, standing, measure, trials),
+        reason=_reason(chosen, standing, measure, trials) + step_text(learned.aim),
         obstacle=obstacle_of(standing, supply.refused) if row is None else None,
         trials=trials,
     )
+
+
+def _trained(learned: Learned, *against: Any) -> list[PricedStudent]:
+    return [one for tried in learned.tried for one in priced([tried.student], *against, sequence=tried.sequence)]
 
 
 def _trials(run: Measuring, try_out: Try, number: int) -> Trials | None:

@@ -85,8 +85,10 @@ class Searched:
     def table(self, known: Known) -> Table:
         """The students to decide among."""
         bounds = Bounds(known, self.whole.grid.sequences)
-        found = [self.whole.best(known.number, *bounds.most_capable(), ties=True)]
-        if known.limits and not len(found[0].places):
+        aim = known.learned.aim
+        ends = [1.0] if aim is None else sorted({aim.most, aim.high})
+        found = [self.whole.best(known.number, *bounds.most_capable(most), ties=True) for most in ends]
+        if known.limits and not any(len(each.places) for each in found):
             found.append(self.whole.best(known.number, *bounds.nearest(known.limits, bounds.end)))
             found.append(self.whole.best(known.number, *bounds.nearest(known.limits, "mid")))
             found += [self.whole.best(1, *bounds.nearest([limit], "mid")) for limit in known.limits]
