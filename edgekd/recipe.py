@@ -300,13 +300,15 @@ class Bench(Model):
 
 
 class Budget(Model):
-    """Most time a step may take: `training` for teacher and student each, `measuring` for the artifacts on the host.
+    """Most time a step may take: `training` for teacher and students each, `measuring` for the artifacts on the host.
 
-    A training that runs out of time keeps the best so far; a protocol that must take longer is refused.
+    A training that runs out of time keeps the best so far; a protocol that must take longer is refused. `attempts` is
+    how many students may be trained one after another, each in the light of the one before; they share `training`.
     """
 
     training: Positive = 4 * 3600.0
     measuring: Positive = 1800.0
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
 class Recipe(Model):

@@ -23,8 +23,10 @@ from edgekd.text import printable
 if TYPE_CHECKING:
     from edgekd.data.examples import Splits
     from edgekd.hosts.base import Host
+    from edgekd.sizing.attempts import Blocked
 
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher", "student", "artifacts", "records"
+ATTEMPTS, ATTEMPTS_JSON = "attempts", "attempts.json"
 CALIBRATION, CACHE, WORK, TRIALS = "calibration", "cache", "work", "trials"
 STUDENTS_JSON, SIZING_JSON = "students.json", "sizing.json"
 TEACHER_JSON, STUDENT_JSON, DATA_JSON = "teacher.json", "student.json", "data.json"
@@ -66,10 +68,14 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a step left: the files it answers for (folders with all inside), and one line for the user."""
+    """What a step left: the files it answers for (folders with all inside), and one line for the user.
+
+    `blocked` says why a sizing after an attempt proposes no further student; then it left nothing.
+    """
 
     paths: tuple[Path, ...]
     summary: str
+    blocked: Blocked | None = None
 
 
 @dataclass

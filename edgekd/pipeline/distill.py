@@ -12,6 +12,7 @@ from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
 from edgekd.pipeline.lesson import lesson
 from edgekd.pipeline.saved import publish, save_model, trained
+from edgekd.pipeline.size import loop_of
 from edgekd.pipeline.teacher import out_of_time, training_progress
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
@@ -75,12 +76,14 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
     def finish(result: TrainingResult) -> None:
         found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
-        table = result.to_dict() | _facts(context, student, found, answers)
+        table = result.to_dict() | {"seconds": result.seconds} | _facts(context, student, found, answers)
         save_model(student, taught.tokenizer, taught.preprocessing, folder)
         hand_over(table | {"initialisation": start.to_dict()})
 
+    loop = loop_of(context)
+    settings = replace(student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position))
     train(
-        student, taught.train, validation, student_settings(recipe.distill, recipe.budget), scratch, pad_token_id=pad,
+        student, taught.train, validation, settings, scratch, pad_token_id=pad,
         on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ after a step's files, so a kill at any point leaves either the old entry or the 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -80,6 +80,11 @@ class Ledger:
         self._entries[step] = entry
         self._write()
         return entry
+
+    def adopt(self, entries: Mapping[str, Entry]) -> None:
+        """Enter steps as they ended elsewhere; their files are in place."""
+        self._entries |= entries
+        self._write()
 
     def _write(self) -> None:
         steps: dict[str, Any] = {n: {"inputs": e.inputs, "files": e.files} for n, e in self._entries.items()}

@@ -10,13 +10,12 @@ from typing import Any
 
 from edgekd.errors import EXIT_PASS, EXIT_SLA_MISSED, InputError
 from edgekd.files import json_text, make_folder, read_json, remove_unfinished, write_text
-from edgekd.pipeline import distill, export, judge, measure, page, size, teacher
+from edgekd.pipeline import distill, export, judge, measure, page, size, stash, teacher
+from edgekd.pipeline.attempts import begin, begin_again, entered, put_in_place
 from edgekd.pipeline.context import (
-    ARTIFACTS,
     CALIBRATION,
     JUNIT_XML,
     RECIPE_JSON,
-    RECORDS,
     STUDENT,
     STUDENT_JSON,
     STUDENTS_JSON,
@@ -32,6 +31,7 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.ledger import Ledger, locked
 from edgekd.pipeline.saved import RESULT, SAVED
+from edgekd.pipeline.stash import AFTER_CHOICE, ATTEMPT_STEPS
 from edgekd.pipeline.trials import check_trials
 from edgekd.recipe import Recipe, load_recipe
 from edgekd.text import listing
@@ -57,7 +57,6 @@ STEPS = (
     Step("report", ("size",), page.inputs, page.work),
 )
 VERBS = ("teacher", "size", "distill", "export")
-AFTER_CHOICE = ("distill", "export", "bench", "gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +142,39 @@ def run(
         _start_again(again, context)
         if only is None:
             _try_host(context)
+        called = name if out is None else f"{name} --out {out}"
         for step in _selected(only):
+            if only is None and step.name in ATTEMPT_STEPS:
+                if step.name == ATTEMPT_STEPS[0]:
+                    _try_students(context, ledger)
+                continue
             if step.name in AFTER_CHOICE and _nothing_fits(context):
                 _leave_out(context, ledger)
                 continue
-            _check_needs(step, context, name if out is None else f"{name} --out {out}", alone=only is not None)
+            _check_needs(step, context, called, alone=only is not None)
             _run_step(step, context, ledger)
     return Outcome(context.root, _exit_code(context, only))
+
+
+def _try_students(context: Context, ledger: Ledger) -> None:
+    """The steps size to gate, for one student after another while the next one is due; then the best stands there."""
+    first, *after = (step for step in STEPS if step.name in ATTEMPT_STEPS)
+    loop = begin(size.loop_of(context))
+    while True:
+        put_in_place(loop)
+        blocked = _run_step(first, context, ledger, loop.position).blocked
+        if blocked is not None:
+            loop = loop.blocked(blocked)
+        elif _nothing_fits(context):
+            _leave_out(context, ledger)
+            return
+        else:
+            for step in after:
+                _run_step(step, context, ledger, loop.position)
+            loop = entered(loop)
+        if loop.ending is not None:
+            put_in_place(loop)
+            return
 
 
 def _write_recipe(context: Context) -> None:
@@ -165,12 +190,14 @@ def _start_again(again: Sequence[str], context: Context) -> None:
     for name in again:
         if name not in names:
             raise InputError(f"--again {name}: no such step, expected one of {listing(names)}")
+        stash.unlearn(context, name)
         context.ledger.forget(name)
         for old in context.path(WORK).glob(f"{name}-*"):
             shutil.rmtree(old)
     if "size" in again:
         for folder in (CALIBRATION, TRIALS):
             shutil.rmtree(context.path(folder), ignore_errors=True)
+        begin_again(context)
 
 
 def _try_host(context: Context) -> None:
@@ -195,16 +222,18 @@ def _check_needs(step: Step, context: Context, called: str, *, alone: bool) -> N
             raise InputError(f"{where} is not up to date with this recipe. Run first: edgekd {verb} {called}")
 
 
-def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
+def _run_step(step: Step, context: Context, ledger: Ledger, position: int = 0) -> Done:
     inputs = inputs_hash(step.inputs(context))
+    if step.name == "distill":
+        stash.adopt(context, inputs)
     current = ledger.is_current(step.name, inputs)
     context.progress.begin(step.name, current=current)
-    summary_path = context.path(WORK, f"{step.name}.txt")
+    summary_path, scratch = context.path(WORK, f"{step.name}.txt"), _scratch(context, step.name, inputs)
     if current:
+        shutil.rmtree(scratch, ignore_errors=True)  # of a kill just after the step had ended
         summary = summary_path.read_text(encoding="utf-8") if summary_path.exists() else "unchanged"
-        context.progress.end(step.name, summary)
-        return
-    scratch = _scratch(context, step.name, inputs)
+        context.progress.end(step.name, _said(summary, position))
+        return Done((), summary)
     if ledger.entry(step.name) is not None:
         # The step ended once and its files have changed since: what lies there is the rest of it, not of a killed one.
         shutil.rmtree(scratch, ignore_errors=True)
@@ -213,11 +242,17 @@ def _run_step(step: Step, context: Context, ledger: Ledger) -> None:
         if old != scratch:
             shutil.rmtree(old)
     done = step.work(context, scratch)
-    ledger.record(step.name, inputs, done.paths)
-    write_text(summary_path, done.summary)
+    if done.blocked is None:
+        ledger.record(step.name, inputs, done.paths)
+        write_text(summary_path, done.summary)
     if scratch.exists():
         shutil.rmtree(scratch)
-    context.progress.end(step.name, done.summary)
+    context.progress.end(step.name, _said(done.summary, position))
+    return done
+
+
+def _said(summary: str, position: int) -> str:
+    return f"attempt {position + 1}: {summary}" if position else summary
 
 
 def _nothing_fits(context: Context) -> bool:
@@ -232,10 +267,8 @@ def _scratch(context: Context, step: str, inputs: str) -> Path:
 def _leave_out(context: Context, ledger: Ledger) -> None:
     """No student fits any more: what an earlier run trained and measured does not answer this recipe."""
     _put_student_aside(context, ledger)
-    for folder in (STUDENT, ARTIFACTS):
-        shutil.rmtree(context.path(folder), ignore_errors=True)
-    records = [path for kind in ("accuracy", "latency") for path in context.path(RECORDS).glob(f"{kind}-*.json")]
-    for path in (*records, *map(context.path, (STUDENT_JSON, VERDICT_JSON, JUNIT_XML, SUMMARY_MD))):
+    stash.clear(context)
+    for path in map(context.path, (STUDENT_JSON, VERDICT_JSON, JUNIT_XML, SUMMARY_MD)):
         path.unlink(missing_ok=True)
     for name in AFTER_CHOICE:
         ledger.forget(name)
@@ -245,6 +278,9 @@ def _put_student_aside(context: Context, ledger: Ledger) -> None:
     """Keep the trained student where a killed step would have left it: a mended limit does not cost its training."""
     entry = ledger.entry("distill")
     if entry is None or ledger.changed_files("distill"):
+        return
+    kept = stash.with_training(context, entry.inputs)
+    if kept is not None and stash.is_whole(context, kept, "distill"):
         return
     scratch = _scratch(context, "distill", entry.inputs)
     shutil.rmtree(scratch, ignore_errors=True)

@@ -15,6 +15,7 @@ from edgekd.bench.campaign import Campaign, Measured, answer
 from edgekd.bench.ratio import relative_latency
 from edgekd.cost.stored import read_calibrations
 from edgekd.files import make_folder, read_json, write_text
+from edgekd.pipeline.attempts import Loop, opened
 from edgekd.pipeline.context import (
     CALIBRATION,
     SIZING_JSON,
@@ -30,6 +31,7 @@ from edgekd.pipeline.context import (
 from edgekd.pipeline.measure import bench_plan
 from edgekd.pipeline.trials import Trialler, trial_inputs
 from edgekd.record import Artifact, PairedRecord
+from edgekd.sizing.attempts import NOTHING
 from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_s, text_from_share
 
@@ -48,7 +50,17 @@ WARMUP_S = 0.1
 
 
 def inputs(context: Context) -> Any:
-    """The teacher's dimensions, the space, the limits, the device, how the host is measured, and any trials."""
+    """The teacher's dimensions, the space, the limits, the device, how the host is measured, any trials, attempts."""
+    learned = loop_of(context).learned
+    return [*_first_inputs(context), *([] if learned == NOTHING else [learned.model_dump(mode="json")])]
+
+
+def loop_of(context: Context) -> Loop:
+    """Where the attempts of this run stand; see edgekd.pipeline.attempts. Errors: InputError, RecordError."""
+    return opened(context, _first_inputs(context))
+
+
+def _first_inputs(context: Context) -> Any:
     recipe = context.recipe
     left_out = {"search": TRIAL_KEYS}
     sections = [
@@ -84,7 +96,10 @@ def work(context: Context, scratch: Path) -> Done:
     """Write students.json, sizing.json and calibration/*.json."""
     from edgekd.sizing.writing import write_sizing, write_students
 
-    found = sizing(context, scratch)
+    found, loop = sizing(context, scratch), loop_of(context)
+    lacking = loop.lacking(found.chosen) if loop.learned.aim else None
+    if lacking is not None:
+        return Done((), loop.without(lacking), lacking)
     write_sizing(found, context.path(SIZING_JSON))
     write_students(found, context.path(STUDENTS_JSON))
     return Done((context.path(CALIBRATION), context.path(SIZING_JSON), context.path(STUDENTS_JSON)), _summary(found))
@@ -108,7 +123,7 @@ def sizing(context: Context, scratch: Path) -> Sizing:
     return size(
         teacher, recipe.space, recipe.sla, context.profile, recipe.search, precisions=recipe.precisions,
         batch=recipe.bench.batch, sequence=recipe.sequence, threads=recipe.bench.threads, measure=yardstick.measured,
-        known=known_fits(context, teacher),
+        known=known_fits(context, teacher), learned=loop_of(context).learned,
         try_out=Trialler(context, scratch) if recipe.search.trials else None,
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The step distill: the student, what is known of it, and the teacher it must not be without."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_the_weights_are_as_many_as_the_table_says(whole: Path) -> None:
 def test_the_same_seed_gives_the_same_student(root: Path) -> None:
     before = read_json(root / "student.json"), (root / "student" / "model.safetensors").read_bytes()
     Ledger(root).forget("distill")
+    shutil.rmtree(root / "attempts")
     _, heard = run_tiny(root, only="distill")
     assert heard.ran == ["distill"]
     assert [text for text in heard.said if text.startswith("distilling")]

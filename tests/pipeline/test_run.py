@@ -186,9 +186,21 @@ def test_a_mended_sla_finds_the_trained_student_again(root: Path) -> None:
     run_tiny(root, IMPOSSIBLE)
     outcome, heard = run_tiny(root)
     assert outcome.exit_code == 0
+    assert heard.ran == ["size", "report"]
+    assert hashes(root, files) == before
+
+
+def test_a_student_that_was_trained_and_not_yet_judged_is_found_again(root: Path) -> None:
+    shutil.rmtree(root / "attempts")
+    (root / "attempts.json").unlink()
+    for step in ("export", "bench", "gate"):
+        Ledger(root).forget(step)
+    before = hashes(root, MODELS)
+    run_tiny(root, IMPOSSIBLE)
+    _, heard = run_tiny(root)
     assert heard.ran == ["size", "distill", "export", "bench", "gate", "report"]
     assert not [text for text in heard.said if text.startswith(("distilling", "asking"))]
-    assert hashes(root, files) == before
+    assert hashes(root, MODELS) == before
 
 
 def test_what_a_killed_step_left_does_not_survive_a_sla_that_nobody_keeps(root: Path) -> None:
@@ -206,9 +218,18 @@ def test_the_rest_of_a_finished_step_is_not_taken_for_its_result(root: Path) -> 
     rest.mkdir()
     shutil.copy(root / "student.json", rest / "result.json")
     digest = hashes(root, MODELS)
+    shutil.rmtree(root / "attempts")
     (root / "student" / "model.safetensors").unlink()
     _, heard = run_tiny(root)
-    assert heard.ran == ["distill"]
+    assert heard.ran == ["distill", "report"]
+    assert hashes(root, MODELS) == digest
+
+
+def test_a_lost_student_is_put_back_from_its_attempt(root: Path) -> None:
+    digest = hashes(root, MODELS)
+    shutil.rmtree(root / "student")
+    _, heard = run_tiny(root)
+    assert heard.ran == []
     assert hashes(root, MODELS) == digest
 
 

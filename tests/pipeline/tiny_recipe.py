@@ -18,6 +18,7 @@ TINY = (
     "sla={latency: {p50: 50 ms}, memory: 2 GB, size: 4 MB, accuracy: 20 %}",
     "distill={epochs: 2, learning_rate: 5.0e-3, batch_size: 64, patience: 2}",
     "bench={processes: 3, duration: 100 ms, warmup: 50 ms, samples: 20}",
+    "budget.attempts=1",
 )
 
 
