@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 from edgekd.files import write_text
+from edgekd.report.attempts import attempts
 from edgekd.report.environment import environment
 from edgekd.report.headline import headline
 from edgekd.report.markup import Html, element, join, own_script, own_style, page
@@ -33,6 +34,7 @@ def report_text(run: RunFolder) -> str:
         element("h1", f"edgekd report: {run.name}"),
         headline(run),
         versus(run),
+        attempts(run),
         choice(run),
         training(run),
         latency(run),

@@ -18,10 +18,12 @@ from edgekd.gate.files import read_verdict
 from edgekd.gate.verdict import Verdict
 from edgekd.record import AccuracyRecord, LatencyRecord, read_record
 from edgekd.report.measured import Measured, measured
+from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.sizing.files import SizingFile, StudentsFile, read_sizing, read_students
 from edgekd.text import printable
 
 RECIPE, STUDENTS, SIZING, VERDICT = "recipe.json", "students.json", "sizing.json", "verdict.json"
+ATTEMPTS = "attempts.json"
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher.json", "student.json", "artifacts", "records"
 
 
@@ -105,6 +107,7 @@ class RunFolder:
     verdict: Verdict | None
     latency: tuple[LatencyRecord, ...]
     accuracy: tuple[AccuracyRecord, ...]
+    attempts: AttemptsFile | None = None
 
     @property
     def name(self) -> str:
@@ -139,6 +142,7 @@ def read_run(root: Path) -> RunFolder:
         verdict=_read(root / VERDICT, read_verdict),
         latency=tuple(record for record in records if isinstance(record, LatencyRecord)),
         accuracy=tuple(record for record in records if isinstance(record, AccuracyRecord)),
+        attempts=_read(root / ATTEMPTS, read_attempts),
     )
     if not (records or any(part is not None for part in (found.recipe, found.students, found.teacher, found.verdict))):
         raise InputError(f"{root}: holds no {RECIPE}, {STUDENTS} or {RECORDS}, expected a run folder. See: edgekd run")

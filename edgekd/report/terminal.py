@@ -121,7 +121,21 @@ def summary_lines(root: Path) -> list[str]:
         lines = ["FAIL: no student of this space is known to keep the SLA", *_obstacle_lines(root)]
     else:
         lines = [*verdict_lines(read_verdict(root / "verdict.json")), "", *table(comparison_rows(root))]
-    return [*lines, "", f"report {root / 'report.html'}"]
+    return [*lines, *_attempt_lines(root), "", f"report {root / 'report.html'}"]
+
+
+def _attempt_lines(root: Path) -> list[str]:
+    """How the loop after training went; nothing where no attempt has ended."""
+    # Imported here: they load what no light command can afford.
+    from edgekd.report.attempts import HEADING, ending_text, lines_of
+    from edgekd.sizing.attempts import read_attempts
+
+    path = root / "attempts.json"
+    file = read_attempts(path) if path.exists() else None
+    if file is None or not file.attempts:
+        return []
+    rows = [HEADING, *(line.cells for line in lines_of(file))] if len(file.attempts) > 1 else []
+    return ["", _line(ending_text(file), 500), *(table(rows) if rows else [])]
 
 
 def _obstacle_lines(root: Path) -> list[str]:
