@@ -86,7 +86,7 @@ def attempts(run: RunFolder) -> Html | None:
     heading = [element("th", name, class_="number" if name in _NUMBERS else None) for name in HEADING]
     body = rows_of(_cells(line) for line in lines_of(file))
     table = element("table", element("thead", rows_of([heading])), element("tbody", body))
-    return join(title, said, element("div", table, class_="scroll"), element("p", _HOW, class_="quiet"))
+    return join(title, said, element("div", table, class_="scroll cards"), element("p", _HOW, class_="quiet"))
 
 
 _NUMBERS = ("expected", "found", "asked for", "validation")
@@ -100,10 +100,14 @@ _HOW = (
 def _cells(line: Line) -> list[Child]:
     cells: list[Child] = []
     for name, text in zip(HEADING, line.cells, strict=True):
+        shown: Child = text
+        kind = "number" if name in _NUMBERS else None
         if name == "verdict":
-            cells.append(element("td", element("span", text, class_=f"outcome {line.outcome}")))
+            shown = element("span", text, class_=f"outcome {line.outcome}")
         elif name == "student":
-            cells.append(element("th", text, class_="selected" if line.taken else None))
-        else:
-            cells.append(element("td", text, class_="number" if name in _NUMBERS else None))
+            kind = "selected" if line.taken else None
+        elif name == "found" and text.endswith(")"):
+            estimate, _, end = text.removesuffix(")").partition(" (")
+            shown = element("span", estimate, element("small", end))
+        cells.append(element("th" if name == "student" else "td", shown, class_=kind, data_label=name))
     return cells
