@@ -23,12 +23,24 @@ from edgekd.bench.plan import BenchPlan
 from edgekd.files import read_json
 from edgekd.pipeline import measure, size
 from edgekd.record import Artifact, HostFacts, LatencyRecord, ProcessRun, Protocol, Runtime
+from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.sizing.forecast import Measurement
 from edgekd.student import Candidate, StudentSpec
 
 HOST = HostFacts(
     name="arithmetic", machine="x86_64", system="Linux", python="3.11", cores=2, affinity=[0], governor="performance"
 )
+
+
+SPACE = (
+    "space={layers: [1, 2], hidden: [16, 32], ffn: {from: 8, to: 64, step: 8}}",
+    "search={calibrate: 6, finalists: 3, pairs: 5}",
+)
+LOOP = (*SPACE, "budget.attempts=3", "sla={latency: {p50: 1.1 ms}, memory: 2 GB, size: 4 MB, accuracy: 20 %}")
+
+
+def attempts_of(root: Path) -> AttemptsFile:
+    return read_attempts(root / "attempts.json")
 
 
 def untrained_s(spec: StudentSpec) -> float:

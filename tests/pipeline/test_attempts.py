@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from arithmetic_board import board, untrained_s
+from arithmetic_board import LOOP, attempts_of, board, untrained_s
 from tiny_recipe import TINY, Heard, run_tiny, snapshot
 
 from edgekd.errors import RecordError
@@ -16,14 +16,7 @@ from edgekd.files import read_json, write_json
 from edgekd.pipeline import stash
 from edgekd.pipeline.ledger import Ledger
 from edgekd.pipeline.run import Outcome, plan
-from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.student import StudentSpec
-
-SPACE = (
-    "space={layers: [1, 2], hidden: [16, 32], ffn: {from: 8, to: 64, step: 8}}",
-    "search={calibrate: 6, finalists: 3, pairs: 5}",
-)
-LOOP = (*SPACE, "budget.attempts=3", "sla={latency: {p50: 1.1 ms}, memory: 2 GB, size: 4 MB, accuracy: 20 %}")
 
 
 def run_loop(root: Path, slower: float, *extra: str, again: Sequence[str] = ()) -> tuple[Outcome, Heard]:
@@ -61,10 +54,6 @@ def missed(started: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 @pytest.fixture
 def after_miss(missed: tuple[Path, Heard], tmp_path: Path) -> Path:
     return Path(shutil.copytree(missed[0], tmp_path / "run"))
-
-
-def attempts_of(root: Path) -> AttemptsFile:
-    return read_attempts(root / "attempts.json")
 
 
 def trainings(heard: Heard) -> int:

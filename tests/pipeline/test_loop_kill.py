@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from test_attempts import LOOP, attempts_of
+from arithmetic_board import LOOP, attempts_of
 
 from edgekd.files import read_json, sha256_of_file
 
