@@ -32,6 +32,7 @@ device: generic-x86-64
 # Far above what any of these students takes, so that no measured time can change the choice.
 sla: {latency: {p50: 500 ms}, memory: 4 GB, size: 40 MB}
 search: {calibrate: 3, finalists: 1, pairs: 5}
+budget: {attempts: 1}
 distill: {epochs: 4, learning_rate: 5.0e-3, batch_size: 64, patience: 4}
 bench: {processes: 3, warmup: 50 ms, duration: 100 ms, samples: 20}
 """
@@ -78,6 +79,7 @@ class Program:
             self.lines.append(line)
             if line.startswith("✓"):
                 step = line.split()[1]
+                assert step not in self.times_s, "a step ran twice: its time would be that of both"
                 self.times_s[step] = time.monotonic() - self._begun_s
                 yield step
 

@@ -99,28 +99,25 @@ def size(
 ) -> Sizing:
     """The most capable student of `space` that keeps the limits of `sla` on the host behind `measure`.
 
-    `measure` takes untrained candidates and gives a measurement for each, by candidate name; without it the choice
-    rests on the roofline of `profile` alone, or on `known` fits by precision. `try_out` trains the leading students
-    that were measured and keep the limits for a short time, `search.trials` of them, and the best of these is chosen.
+    `measure` gives a measurement for each untrained candidate, by name; without it the choice rests on the roofline of
+    `profile` or on `known` fits by precision. `try_out` trains leading students that were measured and keep the limits
+    for a short time, `search.trials` of them, and the best of these is chosen.
     `learned` is what trained students taught; `chosen` is None where no student stands where it aims.
     Shapes: `sequence` tokens per input where the space names none; a ViT has its own and ignores it.
-    Errors: SpecError when the space holds no student or the teacher cannot take the input; MeasureError when `measure`
-    leaves a candidate out. An SLA that no student keeps is no error: `chosen` is None and `obstacle` says why.
+    An SLA that no student keeps is no error: `chosen` is None and `obstacle` says why.
+    Errors: SpecError for a space without students or too long an input; MeasureError when `measure` leaves one out.
     """
     grid = Grid(space, teacher, teacher.tokens or sequence)
     setting = Setting(tuple(precisions), batch, grid.sequences[-1], threads)
-    # First of all, for it refuses an input that no student of this teacher could take.
-    (reference,) = priced([teacher], teacher, profile, setting)
+    (reference,) = priced([teacher], teacher, profile, setting)  # first, for it refuses an input nobody could take
     supply = supply_of(grid, Pricing(teacher, profile, setting, several=len(grid.sequences) > 1))
     limits = limits_from_sla(sla, profile)
     run = Measuring(supply, limits, setting.precisions, measure, search.compare, search.finalists, known or {}, learned)
     if measure is not None:
-        run.calibrate(search.calibrate)
-        run.revisit(_trained(learned, teacher, profile, setting))
-        run.narrow_down()
-    trials = None if measure is None or try_out is None else _trials(run, try_out, search.trials)
+        _measure(run, search.calibrate, _trained(learned, teacher, profile, setting))
+    trials = None if measure is None else _trials(run, try_out, search.trials)
     standing = run.standing if trials is None else replace(run.standing, quality=trials.students)
-    row = standing.best if measure is not None else next(iter(standing.table.leading(standing.feasible, 1)), None)
+    row = _leading(standing) if measure is None else standing.best
     chosen = None if row is None else standing.table.student(row)
     return Sizing(
         teacher=reference,
@@ -146,12 +143,24 @@ def size(
     )
 
 
+def _measure(run: Measuring, calibrate: int, trained: Sequence[PricedStudent]) -> None:
+    run.calibrate(calibrate)
+    run.revisit(trained)
+    run.narrow_down()
+
+
+def _leading(standing: Standing) -> int | None:
+    return next(iter(standing.table.leading(standing.feasible, 1)), None)
+
+
 def _trained(learned: Learned, *against: Any) -> list[PricedStudent]:
     return [one for tried in learned.tried for one in priced([tried.student], *against, sequence=tried.sequence)]
 
 
-def _trials(run: Measuring, try_out: Try, number: int) -> Trials | None:
-    """What trials tell; None where fewer than two students keep the limits, so that there is nothing to compare."""
+def _trials(run: Measuring, try_out: Try | None, number: int) -> Trials | None:
+    """What trials tell; None without any, or where fewer than two students keep the limits: nothing to compare."""
+    if try_out is None:
+        return None
     students = run.admit(number)
     return try_out(students) if len(students) > 1 else None
 
