@@ -15,6 +15,7 @@ from edgekd.config import Model, Number, Seconds, Share, read_source, validated,
 from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
 from edgekd.sla import Sla
+from edgekd.student import PRECISIONS, Precision
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
@@ -283,7 +284,9 @@ class Parity(Model):
 
     fp32_absolute: Annotated[Number, Field(gt=0)] = 1.0e-3
     fp32_agreement: Annotated[Share, Field(gt=0)] = 1.0
+    fp16_agreement: Annotated[Share, Field(gt=0)] = 0.98
     int8_agreement: Annotated[Share, Field(gt=0)] = 0.9
+    int4_agreement: Annotated[Share, Field(gt=0)] = 0.9
     examples: Count = 128
 
 
@@ -324,7 +327,7 @@ class Recipe(Model):
     sla: Sla
     search: Search = Search()
     distill: Distill = Distill()
-    precisions: list[Literal["fp32", "int8"]] = ["fp32", "int8"]  # noqa: RUF012  pydantic copies defaults
+    precisions: list[Precision] = ["fp32", "int8"]  # noqa: RUF012  pydantic copies defaults
     parity: Parity = Parity()
     bench: Bench = Bench()
     budget: Budget = Budget()
@@ -333,7 +336,7 @@ class Recipe(Model):
     @classmethod
     def _some_precision(cls, value: list[str]) -> list[str]:
         if not value or len(set(value)) != len(value):
-            raise ValueError(f"found {value}, expected fp32, int8 or both, each once")
+            raise ValueError(f"found {value}, expected some of {listing(PRECISIONS)}, each once")
         return value
 
     @model_validator(mode="after")

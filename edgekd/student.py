@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgekd.errors import SpecError
 
@@ -13,7 +13,8 @@ VITS = ("vit",)
 ENCODER_DECODERS = ("t5", "bart")
 ARCHITECTURES = (*ENCODERS, *DECODERS, *VITS, *ENCODER_DECODERS)
 
-PRECISIONS = ("fp32", "int8")
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

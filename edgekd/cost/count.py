@@ -16,9 +16,15 @@ from edgekd.networks.spec import Spec
 from edgekd.student import PRECISIONS, StudentSpec
 
 FLOAT_BYTES = 4
+HALF_BYTES = 2
 QUANTISED_BYTES = 1
 # Quantisation per channel stores one fp32 scale and one int8 zero point with every output channel of a matrix.
 CHANNEL_BYTES = 5
+# In 4 bits every BLOCK numbers of an output channel share one fp32 scale; the last block of a channel is a whole one.
+BLOCK = 32
+BLOCK_BYTES = BLOCK // 2 + 4
+# Precisions in which a matrix product quantises the numbers that it reads.
+READS_QUANTISED = ("int8", "int4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +88,13 @@ def macs(spec: Spec, *, batch: int, sequence: int) -> Macs:
 def weight_bytes(spec: Spec, precision: str) -> int:
     """Bytes of the weights in the exported file of `precision`.
 
-    fp32 takes 4 bytes per parameter. int8 is dynamic quantisation of MatMul and Gemm as `edgekd.export.quantize` does
-    it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and zero point; embeddings,
-    convolutions, norms and biases stay fp32. A head tied to the embeddings is a second copy of the table, because a
-    matrix product reads it transposed and a lookup does not. A batch norm is folded into the convolution before it: a
-    bias is what is left of it. An encoder-decoder is two files, encoder and decoder, and the table is in both.
+    fp32 takes 4 bytes per parameter, fp16 takes 2. int8 is dynamic quantisation of MatMul and Gemm as
+    `edgekd.export.quantize` does it: 1 byte per weight of a linear layer plus 5 per output channel for its scale and
+    zero point; embeddings, convolutions, norms and biases stay fp32. int4 is that of `edgekd.export.weight_only`: 20
+    bytes for every 32 weights of an output channel, the last block of each filled up. A head tied to the embeddings is
+    a second copy of the table, because a matrix product reads it transposed and a lookup does not. A batch norm is
+    folded into the convolution before it: a bias is what is left of it. An encoder-decoder is two files, encoder and
+    decoder, and the table is in both.
     Errors: SpecError.
     """
     return weight_sum(operators(spec, batch=1, sequence=spec.tokens or 1), precision)
@@ -98,8 +106,8 @@ def activation_bytes(spec: Spec, *, batch: int, sequence: int, precision: str) -
     Counted are the outputs of every leaf module of the model (dropout, which does nothing at inference, left out, and
     batch norm and padding, which become a part of their convolution; the rotary module gives a cosine and a sine), the
     attention scores of every query head and the context, 4 bytes per element. Not counted: inputs, masks, residual
-    sums, copies made by reshaping. int8 adds the uint8 copy of every distinct tensor that a linear layer reads, 1 byte
-    per element; all outputs stay fp32.
+    sums, copies made by reshaping. In fp16 an element takes 2 bytes. int8 and int4 add the 8-bit copy of every distinct
+    tensor that a linear layer reads, 1 byte per element; all outputs stay fp32.
     Errors: SpecError.
     """
     trace = operators(spec, batch=batch, sequence=sequence)
@@ -112,7 +120,8 @@ def peak_activation_bytes(spec: Spec, *, batch: int, sequence: int, precision: s
     The schedule: operators run one by one in the order of the model; each writes a new tensor, which is freed after its
     last reader; an element-wise operator (activation function, rotation, residual sum, product with a gate) overwrites
     its first input when nobody reads that again; softmax overwrites the scores; key heads are shared, not repeated.
-    With int8, the uint8 copy of a linear layer's input lives while that layer runs. Inputs and masks are not counted.
+    With int8 and int4, the 8-bit copy of a linear layer's input lives while that layer runs. Inputs and masks are not
+    counted. fp16 counts 2 bytes per element, which holds where the runtime has such kernels.
     Errors: SpecError.
     """
     trace = operators(spec, batch=batch, sequence=sequence)
@@ -179,17 +188,22 @@ def mac_sums(trace: Iterable[Operator]) -> dict[str, int]:
 
 def weight_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes of the weights in `trace`, as weight_bytes counts them. Errors: SpecError for an unknown precision."""
-    is_int8 = _checked_precision(precision) == "int8"
-    total = FLOAT_BYTES * sum(op.times * (op.floats + op.kernel + op.surplus) for op in trace)
-    if is_int8:
+    size = float_bytes(precision)
+    total = size * sum(op.times * (op.floats + op.kernel + op.surplus) for op in trace)
+    if precision == "int8":
         return total + sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
-    return total + FLOAT_BYTES * sum(op.times * op.matrix for op in trace)
+    if precision == "int4":
+        linear = [op for op in trace if op.kind == "linear"]
+        return total + BLOCK_BYTES * sum(
+            op.times * op.channels * -(-op.matrix // op.channels // BLOCK) for op in linear
+        )
+    return total + size * sum(op.times * op.matrix for op in trace)
 
 
 def activation_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes that `trace` writes, as activation_bytes counts them. Errors: SpecError for an unknown precision."""
-    total = FLOAT_BYTES * sum(op.times * op.elements for op in trace if op.counted)
-    if _checked_precision(precision) == "int8":
+    total = float_bytes(precision) * sum(op.times * op.elements for op in trace if op.counted)
+    if precision in READS_QUANTISED:
         linear = (op for op in trace if op.kind == "linear")
         copies = {op.reads[0]: (1 if op.same_input else op.times) * op.input_elements for op in linear}
         total = total + QUANTISED_BYTES * sum(copies.values())
@@ -201,7 +215,7 @@ def peak_sum(trace: Sequence[Operator], precision: str, larger: Callable[[Any, A
 
     Errors: SpecError for an unknown precision.
     """
-    is_int8 = _checked_precision(precision) == "int8"
+    size, copied = float_bytes(precision), QUANTISED_BYTES if precision in READS_QUANTISED else 0
     last_reader = {name: index for index, op in enumerate(trace) for name in op.reads}
     alive: dict[str, Any] = {}
     peak: Any = 0
@@ -209,16 +223,17 @@ def peak_sum(trace: Sequence[Operator], precision: str, larger: Callable[[Any, A
     for index, op in enumerate(trace):
         if op.overwrites and last_reader[op.reads[0]] == index:
             total = total - alive.pop(op.reads[0])
-        alive[op.name] = FLOAT_BYTES * op.elements
+        alive[op.name] = size * op.elements
         total = total + alive[op.name]
-        peak = larger(peak, total + (QUANTISED_BYTES * op.input_elements if is_int8 else 0))
+        peak = larger(peak, total + copied * op.input_elements)
         for name in op.reads:
             if last_reader[name] == index:
                 total = total - alive.pop(name, 0)
     return peak
 
 
-def _checked_precision(precision: str) -> str:
+def float_bytes(precision: str) -> int:
+    """Bytes of a number that is not quantised. Errors: SpecError for an unknown precision."""
     if precision not in PRECISIONS:
         raise SpecError(f"found the precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    return precision
+    return HALF_BYTES if precision == "fp16" else FLOAT_BYTES

@@ -26,6 +26,9 @@ LEAST_BANDWIDTH = 0.25
 # VmHWM was 68.4 MB after running a model of 2.2 MB. Other boards differ; measured peaks replace it.
 RUNTIME_BYTES = 66_000_000
 
+# Weights of 4 bits are multiplied with numbers of 8 bits, so the arithmetic is that of int8.
+ARITHMETIC = {"int4": "int8"}
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -64,10 +67,11 @@ def predict(counts: Counts, profile: DeviceProfile, *, precision: str, threads: 
 
 def rates_of(profile: DeviceProfile, *, precision: str, threads: int) -> tuple[float, float] | str:
     """Peak arithmetic (MAC/s) and memory bandwidth (bytes/s) of that kind of board, or what its profile lacks."""
-    peak = profile.peak_macs_per_s(precision, threads)
+    arithmetic = ARITHMETIC.get(precision, precision)
+    peak = profile.peak_macs_per_s(arithmetic, threads)
     bandwidth = _bandwidth(profile, threads)
     if peak is None or bandwidth is None:
-        missing = [f"peak_macs_per_s for {precision}"] if peak is None else []
+        missing = [f"peak_macs_per_s for {arithmetic}"] if peak is None else []
         missing += ["memory_bandwidth_bytes_per_s"] if bandwidth is None else []
         return f"the device profile lacks {' and '.join(missing)}"
     return peak, bandwidth

@@ -21,6 +21,7 @@ from edgekd.cost.calibrate import Fit
 from edgekd.errors import RecordError
 from edgekd.files import read_json, write_json
 from edgekd.record import HostFacts, Runtime
+from edgekd.student import Precision
 from edgekd.text import printable
 
 SCHEMA_VERSION, READ_VERSIONS = "1.1", ("1.0", "1.1")
@@ -66,7 +67,7 @@ class Calibration(Model):
 
     architecture: str
     phase: Literal["whole", "prefill", "decode"] = "whole"
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     batch: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
     sequences: Annotated[list[int], Field(min_length=1)]

@@ -14,6 +14,7 @@ from edgekd.export.manifest import ParityResult
 from edgekd.files import sha256_of_bytes
 from edgekd.recipe import Parity
 from edgekd.record import AccuracyRecord, Artifact, Runtime
+from edgekd.student import PRECISIONS
 from edgekd.text import listing, printable
 from edgekd.units import text_from_share
 
@@ -58,16 +59,18 @@ def check_parity(
 
 def require(result: ParityResult, precision: str, limits: Parity, *, name: str = "the exported model") -> None:
     """Nothing, when `result` is within `limits`. Errors: ExportError saying which limit is passed and what to do."""
-    if precision not in ("fp32", "int8"):
-        raise ExportError(f"{name}: there is no parity limit for the precision {precision!r}, expected fp32 or int8")
+    if precision not in PRECISIONS:
+        known = listing(PRECISIONS)
+        raise ExportError(f"{name}: there is no parity limit for the precision {precision!r}, expected one of {known}")
     on = f"on {result.examples} examples"
     if precision == "fp32" and result.absolute > limits.fp32_absolute:
         raise ExportError(
             f"{name}: a logit differs by {result.absolute:.3g} from the trained model {on}, the limit is"
             f" parity.fp32_absolute = {limits.fp32_absolute:.3g}. {_MEND_FP32}"
         )
-    least = limits.fp32_agreement if precision == "fp32" else limits.int8_agreement
-    mend = _MEND_FP32 if precision == "fp32" else "Train longer, take int8 out of precisions, or lower the limit"
+    least: float = getattr(limits, f"{precision}_agreement")
+    other = f"Train longer, take {precision} out of precisions, or lower the limit"
+    mend = _MEND_FP32 if precision == "fp32" else other
     if result.agreement < least:
         raise ExportError(
             f"{name}: only {text_from_share(result.agreement)} of the answers are the trained model's {on},"

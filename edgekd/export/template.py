@@ -1,9 +1,10 @@
 """Untrained students as ONNX files without exporting each: the graph is learned once per teacher and then filled in.
 
 Two small students of the teacher, with other dimensions and other numbers of layers, go through the exporter and the
-quantiser that every student goes through. What differs between the two files is traced to dimensions and to layers
-(edgekd/export/trace.py), and a third student of one layer is compared with its own export. From then on a student takes
-as long as writing its file. The graph is that of the export, node by node; the weights are drawn anew.
+quantiser that every student goes through (int4 and fp16 are made of a filled-in fp32 graph). What differs between the
+two files is traced to dimensions and to layers (edgekd/export/trace.py), and a third student of one layer is compared
+with its own export. From then on a student takes as long as writing its file. The graph is that of the export, node by
+node; the weights are drawn anew.
 benchmarks/predictor/template.py compares times and latencies.
 """
 
@@ -21,13 +22,15 @@ from edgekd.errors import ExportError
 from edgekd.export.check import MAX_MODEL_BYTES, ModelDescription, description, parsed_model
 from edgekd.export.decoder import export_decode, export_prefill
 from edgekd.export.dimensions import is_grouped, probes
-from edgekd.export.onnx import GRAPH_BYTES, export_onnx
+from edgekd.export.half import half
+from edgekd.export.onnx import GRAPH_BYTES, checked_bytes, export_onnx
 from edgekd.export.order import sort_as_quantised, unsort
 from edgekd.export.quantize import quantize_dynamic
 from edgekd.export.repeat import renumber
 from edgekd.export.signature import first_difference, graph_signature
 from edgekd.export.skeleton import Skeleton
 from edgekd.export.trace import Export, Pair, learned_skeleton
+from edgekd.export.weight_only import four_bits
 from edgekd.export.wire import model_bytes
 from edgekd.files import write_bytes
 from edgekd.student import PRECISIONS, StudentSpec
@@ -35,6 +38,10 @@ from edgekd.units import text_from_bytes
 
 Kind = Literal["text", "image", "prefill", "decode"]
 """Which graph: of text or an image with `logits` at the end, or one of the two of a causal language model."""
+
+# Precisions whose files are made of the fp32 graph of the same student: their sizes follow from it in other ways than
+# by a dimension here and there.
+_MADE_OF_FP32: dict[str, Callable[[Any, str], Any]] = {"fp16": half, "int4": four_bits}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,10 @@ class GraphTemplate:
                 f"{path}: the weights take {text_from_bytes(size_bytes)}, an ONNX file holds at most 2 GiB."
                 " Choose a smaller model; weights in separate files are not written"
             )
+        if self.precision in _MADE_OF_FP32:
+            proto = self.proto(spec, seed=seed)
+            write_bytes(path, checked_bytes(proto, path))
+            return description(proto)
         model, values = self._filled(spec, seed)
         told = description(model)
         write_bytes(path, model_bytes(model, values))
@@ -81,11 +92,13 @@ class GraphTemplate:
     def proto(self, spec: StudentSpec, *, seed: int = 0) -> Any:
         """The ModelProto of `spec`. Errors: ExportError."""
         model, values = self._filled(spec, seed)
-        return type(model).FromString(model_bytes(model, values))
+        found = type(model).FromString(model_bytes(model, values))
+        return _MADE_OF_FP32[self.precision](found, spec.name) if self.precision in _MADE_OF_FP32 else found
 
     def exported(self, spec: StudentSpec) -> Any:
         """The ModelProto of `spec` as the exporter, and the quantiser, write it. Errors: ExportError."""
-        return self._exported(spec, raw=False)
+        found = self._exported(spec, raw=False)
+        return _MADE_OF_FP32[self.precision](found, spec.name) if self.precision in _MADE_OF_FP32 else found
 
     def _filled(self, spec: StudentSpec, seed: int) -> tuple[Any, list[bytes]]:
         self._require_student(spec)
@@ -121,7 +134,7 @@ class GraphTemplate:
             self._export(self.build(spec), plain)
             if self.precision == "int8":
                 quantize_dynamic(plain, quantised)
-            proto = parsed_model(plain if self.precision == "fp32" else quantised)
+            proto = parsed_model(quantised if self.precision == "int8" else plain)
             if raw and self.precision == "int8":
                 unsort(proto, parsed_model(plain))
         if raw:

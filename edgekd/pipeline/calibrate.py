@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Answer, Campaign
@@ -33,6 +33,7 @@ from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.pipeline.usual import CONVOLUTIONAL, Phase
 from edgekd.recipe import HostChoice
 from edgekd.record import PairedRecord, read_record
+from edgekd.student import PRECISIONS, Precision
 from edgekd.text import listing, printable
 from edgekd.units import duration_s_from_text, text_from_s
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 PROFILE_YAML, CALIBRATION_JSON, VISITS = "profile.yaml", "calibration.json", "visits"
 MEMORY_TERMS = (ONE, "weight_bytes", "peak_activation_bytes")
-BOTH: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
+USUAL: tuple[Precision, ...] = ("fp32", "int8")
 PAIRS = 12
 LEAST_VISIT_S, LONGEST_VISIT_S = 0.3, 20.0
 WARMUP_S = 0.1
@@ -63,7 +64,7 @@ class Request:
     device: str
     like: str
     out: Path
-    precisions: tuple[Literal["fp32", "int8"], ...] = BOTH
+    precisions: tuple[Precision, ...] = USUAL
     sequences: tuple[int, ...] = ()
     batch: int = 1
     threads: int = 1
@@ -77,9 +78,8 @@ class Request:
                 f"--students {self.students}: expected at least {LEAST_STUDENTS}, to leave one out of them"
             )
         if not self.precisions or len(set(self.precisions)) != len(self.precisions):
-            raise InputError(
-                f"--precision {listing(self.precisions) or 'nothing'}: expected fp32, int8 or both, once each"
-            )
+            found, known = listing(self.precisions) or "nothing", listing(PRECISIONS)
+            raise InputError(f"--precision {found}: expected some of {known}, once each")
 
 
 def request_from_text(
@@ -88,12 +88,12 @@ def request_from_text(
     phase: str = "whole",
 ) -> Request:  # fmt: skip
     """The request behind the options of the command line. Errors: InputError naming the option."""
-    wanted: list[Literal["fp32", "int8"]] = []
+    wanted: list[Precision] = []
     # Convolutions have no int8 of their own, so there fp32 is all of it.
-    for word in precisions or (BOTH[:1] if like in CONVOLUTIONAL else BOTH):
-        found = next((precision for precision in BOTH if precision == word), None)
+    for word in precisions or (USUAL[:1] if like in CONVOLUTIONAL else USUAL):
+        found = next((precision for precision in PRECISIONS if precision == word), None)
         if found is None:
-            raise InputError(f"--precision {printable(word, 40)}: expected fp32 or int8")
+            raise InputError(f"--precision {printable(word, 40)}: expected one of {listing(PRECISIONS)}")
         wanted.append(found)
     phases: tuple[Phase, ...] = get_args(Phase)
     named = next((one for one in phases if one == phase), None)
@@ -204,7 +204,7 @@ def _measured(
 
 
 def _calibration(
-    request: Request, pool: Pool, answer: Answer, precision: Literal["fp32", "int8"], visits: Path, folder: Path
+    request: Request, pool: Pool, answer: Answer, precision: Precision, visits: Path, folder: Path
 ) -> Calibration:
     own = {name: found for name, found in answer.measured.items() if pool.precision(name) == precision}
     features = {name: pool.features(name) for name in own}

@@ -88,8 +88,8 @@ def _exported(
     context: Context, staged: Path, folder: str, role: Role, precisions: list[Any]
 ) -> list[tuple[Entry, AccuracyRecord]]:
     from edgekd.export.onnx import export_onnx
-    from edgekd.export.quantize import quantize_dynamic
     from edgekd.export.reference import torch_logits
+    from edgekd.export.variants import write_variant
 
     context.progress.update(f"exporting the {role}")
     prepared = _prepared(context, context.path(folder))
@@ -99,9 +99,9 @@ def _exported(
     found = []
     for precision in precisions:
         path = staged / f"{role}-{precision}.onnx"
-        if precision == "int8":
-            context.progress.update(f"quantising the {role}")
-            quantize_dynamic(plain, path)
+        if precision != "fp32":
+            context.progress.update(f"writing the {role} in {precision}")
+            write_variant(plain, path, precision)
         found.append(_proved(context, path, precision, role, prepared, reference))
     if "fp32" not in precisions:
         plain.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edgekd.cost.count import peak_sum, weight_sum
 from edgekd.cost.limits import check_within
@@ -22,7 +22,7 @@ from edgekd.pipeline.usual import (
     usual_space,
 )
 from edgekd.recipe import Recipe, Space, builtin_recipes, load_recipe
-from edgekd.student import StudentSpec
+from edgekd.student import Precision, StudentSpec
 from edgekd.text import did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ class Pool:
     """The candidates, by name: ID-PRECISION, and @LENGTH behind it for texts."""
 
     reference: Reference
-    precisions: tuple[Literal["fp32", "int8"], ...]
+    precisions: tuple[Precision, ...]
     batch: int
     _specs: list[Spec] = field(init=False)
     _templates: dict[str, GraphTemplate] = field(init=False, default_factory=dict)
-    _by_name: dict[str, tuple[Spec, Literal["fp32", "int8"], int]] = field(init=False, default_factory=dict)
+    _by_name: dict[str, tuple[Spec, Precision, int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         from edgekd.sizing.grid import Grid
@@ -140,10 +140,11 @@ class Pool:
 
         teacher, space = self.reference.spec, self.reference.space
         if not isinstance(teacher, StudentSpec) or space is None:
-            if "int8" in self.precisions:
+            other = next((precision for precision in self.precisions if precision != "fp32"), None)
+            if other is not None:
                 raise InputError(
-                    f"--precision int8: dynamic int8 leaves convolutions as they are, so a {teacher.architecture} is "
-                    "measured in fp32. Say --precision fp32"
+                    f"--precision {other}: a {teacher.architecture} is measured in fp32 alone, for int8 and int4 leave "
+                    "convolutions as they are. Say --precision fp32"
                 )
             self._specs = convolutional(teacher.architecture)
             return
@@ -162,7 +163,7 @@ class Pool:
         """Token ids of the teacher; 0 for images."""
         return getattr(self.reference.spec, "vocabulary", 0)
 
-    def designed(self, precision: Literal["fp32", "int8"], number: int) -> list[str]:
+    def designed(self, precision: Precision, number: int) -> list[str]:
         """The names of `number` students to measure in `precision`, the first ones alone a good choice already."""
         import numpy as np
 
@@ -195,7 +196,7 @@ class Pool:
             terms["macs.head"] = terms["macs.head"] / length
         return terms
 
-    def add(self, spec: Spec, precision: Literal["fp32", "int8"], length: int) -> str:
+    def add(self, spec: Spec, precision: Precision, length: int) -> str:
         """The name of that candidate, known from now on. Errors: SpecError for one outside the teacher."""
         teacher = self.reference.spec
         if spec.architecture != teacher.architecture:
@@ -211,7 +212,7 @@ class Pool:
         spec, _, length = self._by_name[name]
         return spec, length
 
-    def precision(self, name: str) -> Literal["fp32", "int8"]:
+    def precision(self, name: str) -> Precision:
         """The precision of the candidate `name`."""
         return self._by_name[name][1]
 

@@ -18,8 +18,8 @@ from edgekd.units import text_from_s
 Figure = dict[str, Any]
 
 TEACHER_COLOUR = "@teacher"
-_PRECISION_COLOURS = {"fp32": "@plain", "int8": "@accent"}
-_PRECISION_SYMBOLS = {"fp32": "circle", "int8": "diamond"}
+_PRECISION_COLOURS = {"fp32": "@plain", "fp16": "@plain", "int8": "@accent", "int4": "@accent"}
+_PRECISION_SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "int4": "triangle-up"}
 
 
 def plot_text(text: str, limit: int = 120) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -252,6 +253,26 @@ def next_finalists(standing: Standing, number: int) -> list[int]:
     open_rows = np.flatnonzero(~standing.complete & open_)
     order = np.lexsort([standing.table.capacity[open_rows], ratios[open_rows]])
     return [int(row) for row in open_rows[order[:number]]]
+
+
+def contenders(standing: Standing, number: int) -> list[int]:
+    """Students above the best one that nobody measured, and that should be found to keep the limits when one does.
+
+    The upper end of their forecast misses a limit, but its middle leaves the room that a measurement needs.
+    """
+    if standing.best is None or standing.learned.aim is not None:
+        return []
+    ends = [found.high_s / found.latency_s for found in standing.measurements.values()]
+    found = standing.best_ratios("mid") * (median(ends) if standing.compare == "upper" else 1.0) <= standing.most
+    return standing.table.leading(found & ~standing.complete & standing.table.exceeds(standing.best), number)
+
+
+def undecided(standing: Standing, number: int) -> list[int]:
+    """Measured students above the best one that keep the limits by the middle of what was measured, not by its end."""
+    if standing.best is None or standing.learned.aim is not None:
+        return []
+    found = standing.complete & ~standing.feasible & replace(standing, compare="middle").feasible
+    return standing.table.leading(found & standing.table.exceeds(standing.best), number)
 
 
 def _more_capable(standing: Standing, number: int) -> list[int]:

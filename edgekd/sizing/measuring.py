@@ -11,7 +11,7 @@ from typing import Protocol
 from edgekd.cost.calibrate import Interval
 from edgekd.errors import MeasureError
 from edgekd.sizing.attempts import NOTHING, Learned
-from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists
+from edgekd.sizing.choice import Compare, Standing, contenders, first_finalists, next_finalists, undecided
 from edgekd.sizing.design import to_measure
 from edgekd.sizing.entrants import entrants
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts
@@ -22,6 +22,7 @@ from edgekd.student import Candidate
 from edgekd.text import listing
 
 Measure = Callable[[Sequence[Candidate]], Mapping[str, Measurement]]
+"""A measurement of each candidate, by name; of one that was asked for before, from all that was measured of it."""
 
 ANCHORS = 3  # students that tell how a calibration of the board has to be rescaled, our choice
 ALLOWANCE = 3  # times search.finalists students are measured after the calibration, at most
@@ -136,17 +137,37 @@ class Measuring:
             self._add(new)
 
     def narrow_down(self) -> None:
-        """Measure the leading students until measuring more cannot help or the allowance is spent."""
-        left = ALLOWANCE * self.number
+        """Measure the leading students until measuring more cannot help or the allowance is spent.
+
+        Then those that their forecast does not promise to keep the limits, but that are more likely to than not, and
+        once more those whose measurement does not decide.
+        """
+        left, rivals = ALLOWANCE * self.number, self.number
         rows = first_finalists(self.standing, self.number) or next_finalists(self.standing, self.number)
         while rows and left:
             rows = rows[:left]
             left -= len(rows)
-            taken = [self.standing.table.student(row) for row in rows]
-            self.finalists += [student.name for student in taken]
-            self._predict(rows, taken)
-            self._add(taken)
+            self._measure_rows(rows)
             rows = next_finalists(self.standing, self.number)
+            if not rows:
+                rows = contenders(self.standing, rivals)
+                rivals -= len(rows)
+        self._settle()
+
+    def _settle(self) -> None:
+        table, rows = self.standing.table, undecided(self.standing, self.number)
+        students = [table.student(row) for row in rows]
+        again = [candidate for student in students for candidate in student.candidates]
+        if again:
+            self.repeated += [each.name for each in again if each.name not in self.repeated]
+            self.measurements |= self._measured(again)
+            self._refit()
+
+    def _measure_rows(self, rows: Sequence[int]) -> None:
+        taken = [self.standing.table.student(row) for row in rows]
+        self.finalists += [student.name for student in taken]
+        self._predict(rows, taken)
+        self._add(taken)
 
     def admit(self, number: int) -> list[PricedStudent]:
         """At most `number` students for trials, the most capable first: each was measured and keeps the limits."""
@@ -158,10 +179,7 @@ class Measuring:
             if not new:
                 return [standing.table.student(row) for row in rows if standing.complete[row]]
             left -= len(new)
-            taken = [standing.table.student(row) for row in new]
-            self.finalists += [student.name for student in taken]
-            self._predict(new, taken)
-            self._add(taken)
+            self._measure_rows(new)
 
     def _predict(self, rows: Sequence[int], students: Sequence[PricedStudent]) -> None:
         for row, student in zip(rows, students, strict=True):

@@ -11,7 +11,8 @@ from onnx import numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgekd.export.onnx import export_onnx
-from edgekd.export.quantize import quantize_dynamic
+from edgekd.export.variants import MADE_BY, write_variant
+from edgekd.student import PRECISIONS
 
 # Dropout does nothing; batch norm and padding become a part of their convolution.
 NO_TENSOR = (torch.nn.Dropout, torch.nn.BatchNorm2d, torch.nn.ZeroPad2d)
@@ -46,10 +47,11 @@ def written_and_read(model: Any, **inputs: Any) -> tuple[int, int]:
 
 
 def exported_image_model(model: Any, folder: Path) -> dict[str, int]:
-    """Bytes of the weights in the files of both precisions."""
+    """Bytes of the weights in the files of all precisions."""
     export_onnx(model, folder / "fp32.onnx", kind="image")
-    quantize_dynamic(folder / "fp32.onnx", folder / "int8.onnx")
-    return {precision: stored_bytes(folder / f"{precision}.onnx") for precision in ("fp32", "int8")}
+    for precision in MADE_BY:
+        write_variant(folder / "fp32.onnx", folder / f"{precision}.onnx", precision)
+    return {precision: stored_bytes(folder / f"{precision}.onnx") for precision in PRECISIONS}
 
 
 def stored_bytes(path: Path) -> int:

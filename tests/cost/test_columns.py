@@ -11,7 +11,7 @@ from edgekd.cost.count import count
 from edgekd.cost.operators import operators
 from edgekd.cost.terms import latency_terms
 from edgekd.errors import SpecError
-from edgekd.student import StudentSpec
+from edgekd.student import PRECISIONS, StudentSpec
 
 TEACHERS = {
     "bert": StudentSpec(
@@ -63,11 +63,11 @@ def test_columns_hold_what_is_counted_one_by_one(name: str, past: int) -> None:
     teacher = TEACHERS[name]
     specs = students_of(teacher, 60, seed=len(name))
     shape = {"batch": 2, "sequence": 0 if teacher.tokens else 7}
-    found = count_columns(SpecColumns.of(specs, teacher), ("fp32", "int8"), **shape, past=past)
+    found = count_columns(SpecColumns.of(specs, teacher), PRECISIONS, **shape, past=past)
     for row, spec in enumerate(specs):
         terms = latency_terms(operators(spec, **shape, past=past))
         assert {key: float(values[row]) for key, values in found.terms.items()} == terms
-        for precision in ("fp32", "int8"):
+        for precision in PRECISIONS:
             alone = count(spec, **shape, past=past, precision=precision)
             together = (
                 found.parameters[row], found.macs[row], found.weight_bytes[precision][row],

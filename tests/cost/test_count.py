@@ -26,8 +26,8 @@ from edgekd.cost.count import (
 from edgekd.cost.operators import operators
 from edgekd.errors import SpecError
 from edgekd.export.onnx import export_onnx
-from edgekd.export.quantize import quantize_dynamic
-from edgekd.student import StudentSpec
+from edgekd.export.variants import MADE_BY, write_variant
+from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.students.build import build
 
 torch.set_num_threads(1)
@@ -194,8 +194,9 @@ def test_peak_does_not_grow_with_depth_and_activations_do() -> None:
 def test_weights_are_what_the_exported_files_hold(spec: StudentSpec, seed: int, tmp_path: Path) -> None:
     model = build(spec, seed=seed)
     export_onnx(model, tmp_path / "fp32.onnx", kind="image" if spec.family == "vit" else "text")
-    quantize_dynamic(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
-    for precision in ("fp32", "int8"):
+    for precision in MADE_BY:
+        write_variant(tmp_path / "fp32.onnx", tmp_path / f"{precision}.onnx", precision)
+    for precision in PRECISIONS:
         stored = onnx.load(tmp_path / f"{precision}.onnx").graph.initializer
         assert weight_bytes(spec, precision) == sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
 
@@ -211,12 +212,25 @@ def test_an_output_channel_costs_a_scale_and_a_zero_point_in_int8() -> None:
     assert weight_bytes(wider, "int8") - weight_bytes(BERT, "int8") == 3 * (16 + 4 + 1 + 4 + 16)
 
 
+def test_a_block_of_four_bits_is_filled_up() -> None:
+    # 64 and 65 inner numbers are two and three blocks of each of the 16 outputs; 16 inputs are one block of each inner.
+    wider = StudentSpec(**(BERT.to_dict() | {"ffn": 65}))
+    assert weight_bytes(wider, "int4") - weight_bytes(BERT, "int4") == 3 * (20 + 4 + 16 * 20)
+
+
+def test_half_precision_halves_everything() -> None:
+    shape = {"batch": 2, "sequence": 7}
+    half, whole = (count(BERT, **shape, precision=precision) for precision in ("fp16", "fp32"))
+    for name in ("weight_bytes", "activation_bytes", "peak_activation_bytes"):
+        assert 2 * getattr(half, name) == getattr(whole, name)
+
+
 def test_fp32_weights_take_four_bytes_and_a_tied_head_costs_a_copy() -> None:
     untied = StudentSpec(**(LLAMA.to_dict() | {"tied": False}))
     table = LLAMA.vocabulary * LLAMA.hidden
     assert weight_bytes(untied, "fp32") == 4 * parameters(untied)
     assert parameters(untied) == parameters(LLAMA) + table
-    for precision in ("fp32", "int8"):
+    for precision in PRECISIONS:
         assert weight_bytes(untied, precision) == weight_bytes(LLAMA, precision)
 
 
@@ -268,8 +282,8 @@ def test_macs_with_a_past_are_those_of_a_real_step_after_it(spec: StudentSpec, s
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(SpecError, match="fp16"):
-        weight_bytes(BERT, "fp16")
+    with pytest.raises(SpecError, match="fp8"):
+        weight_bytes(BERT, "fp8")
 
 
 def test_counting_needs_no_torch() -> None:

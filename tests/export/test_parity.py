@@ -182,8 +182,8 @@ def test_weights_in_a_safe_file_beside_the_model_are_used(bert_file: Path, batch
 
 
 def test_precision_without_a_limit_is_refused() -> None:
-    with pytest.raises(ExportError, match="no parity limit for the precision 'fp16'"):
-        require(ParityResult(absolute=0, relative=0, agreement=1, examples=1), "fp16", Parity())
+    with pytest.raises(ExportError, match="no parity limit for the precision 'fp8'"):
+        require(ParityResult(absolute=0, relative=0, agreement=1, examples=1), "fp8", Parity())
 
 
 def test_accuracy_record_holds_every_answer_beside_the_right_one(

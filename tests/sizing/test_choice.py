@@ -9,7 +9,16 @@ from every import everyone, tabled
 
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Space
-from edgekd.sizing.choice import Compare, Standing, first_finalists, next_finalists, reason_text, worst_ratios
+from edgekd.sizing.choice import (
+    Compare,
+    Standing,
+    contenders,
+    first_finalists,
+    next_finalists,
+    reason_text,
+    undecided,
+    worst_ratios,
+)
 from edgekd.sizing.forecast import Forecasts, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.table import Ends, Table
@@ -97,6 +106,23 @@ def test_search_goes_on_only_with_more_capable_feasible_students(make_standing: 
     standing = make_standing([0.2, 0.4, 0.5, 0.6, 0.7, 1.2], measured_s={3: 0.5})
     assert layers_of(next_finalists(standing, 9)) == [5, 4]
     assert next_finalists(make_standing([0.2, 0.4, 0.5, 0.6, 0.7, 1.2], measured_s={5: 0.7}), 9) == []
+
+
+def test_contenders_are_above_the_best_and_likely_to_be_found_within_the_limit(make_standing: Make) -> None:
+    # The forecasts' upper ends are a tenth above, a measurement's a hundredth.
+    standing = make_standing([0.2, 0.4, 0.6, 0.95, 0.98, 0.995], measured_s={3: 0.6})
+    assert feasible_layers(standing) == [3, 2, 1]
+    assert layers_of(contenders(standing, 9)) == [5, 4]
+    assert layers_of(contenders(standing, 1)) == [5]
+    assert contenders(make_standing([0.2, 0.4, 0.6, 0.95, 0.98, 0.995]), 9) == []
+
+
+def test_what_was_measured_within_by_its_middle_alone_is_undecided(make_standing: Make) -> None:
+    standing = make_standing([0.2, 0.4, 0.6, 0.7, 0.8, 1.2], measured_s={2: 0.4, 3: 0.995, 4: 1.01, 5: 0.997})
+    assert standing.best is not None
+    assert layers_of([standing.best]) == [2]
+    assert layers_of(undecided(standing, 9)) == [5, 3]
+    assert undecided(make_standing([0.2] * 6, measured_s={3: 0.995}), 9) == []
 
 
 def test_pareto_set_leaves_out_what_is_slower_and_less_capable(make_standing: Make, six: Table) -> None:

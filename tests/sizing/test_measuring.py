@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from every import tabled
 
@@ -72,3 +73,43 @@ def test_no_more_is_measured_than_allowed(make_measuring: Make, make_board: Call
     run.calibrate(4)
     run.narrow_down()
     assert len(run.finalists) <= ALLOWANCE
+
+
+def test_a_student_likely_to_keep_the_limit_is_measured_though_no_forecast_promises_it(
+    make_measuring: Make, make_board: Callable[..., Any]
+) -> None:
+    for seed in range(5):
+        board = make_board(noise=0.004, seed=seed)
+        run = make_measuring(board)
+        run.calibrate(6)
+        run.narrow_down()
+        best, table = run.standing.best, run.standing.table
+        assert best is not None
+        larger = np.flatnonzero(table.capacity >= 1.1 * table.capacity[best]).tolist()
+        takes_s = [min(board.true_s(each) for each in table.student(row).candidates) for row in larger]
+        assert [value for value in takes_s if value < 0.97 * LIMIT.value] == []
+
+
+def test_a_measurement_that_does_not_decide_is_made_once_more(make_measuring: Make) -> None:
+    asked: list[str] = []
+
+    def measure(candidates: Any) -> dict[str, Measurement]:
+        found = {}
+        for each in candidates:
+            again = each.name in asked
+            asked.append(each.name)
+            # The deepest ones are within the limit, which only a second measurement can tell.
+            latency_s, share = (4.99e-3, 0.001 if again else 0.05) if each.spec.layers == 6 else (1e-3, 0.01)
+            found[each.name] = Measurement(latency_s, 0.0, latency_s * (1 - share), latency_s * (1 + share))
+        return found
+
+    run = make_measuring(measure, number=1)
+    run._add(
+        [run.standing.table.student(row) for row in run.standing.table.leading(run.standing.table.capacity > 0, 1)]
+    )
+    run._add([run.standing.table.student(0)])
+    assert run.standing.best == 0
+    run._settle()
+    assert run.standing.best != 0
+    assert all(asked.count(name) == (2 if name.startswith("L6") else 1) for name in asked)
+    assert {name.rpartition("-")[0] for name in run.repeated} == {run.standing.table.name(run.standing.best)}
