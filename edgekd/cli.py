@@ -362,7 +362,8 @@ def devices_calibrate_command(
     budget: Annotated[str, Option(help="Most time for measuring.")] = "3 min",
     students: Annotated[int, Option(help="Untrained students to measure in each precision.")] = 20,
     precision: Annotated[
-        list[str] | None, Option(help="fp32, fp16, int8 or int4; fp32 and int8 by default. May be repeated.")
+        list[str] | None,
+        Option(help="fp32, fp16, int8, int4, fp32-fused or int8-fused; fp32 and int8 by default. May be repeated."),
     ] = None,
     sequence: Annotated[
         list[int] | None, Option(min=1, help="A length of texts; of decode, tokens in the cache. May be repeated.")

@@ -13,8 +13,14 @@ VITS = ("vit",)
 ENCODER_DECODERS = ("t5", "bart")
 ARCHITECTURES = (*ENCODERS, *DECODERS, *VITS, *ENCODER_DECODERS)
 
-Precision = Literal["fp32", "fp16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "fp32-fused", "int8-fused"]
+"""What numbers a file holds; `-fused` is the variant of its graph with operators joined before it reaches the board."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def numbers_of(precision: str) -> str:
+    """The precision without the variant of the graph: 'int8' of 'int8-fused'."""
+    return precision.removesuffix("-fused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from evidence import RESULTS, table_text, write_results
@@ -33,9 +33,9 @@ from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.pipeline.usual import Phase
 from edgekd.recipe import HostChoice
 from edgekd.record import HostFacts
+from edgekd.student import Precision
 from edgekd.units import duration_s_from_text
 
-Precision = Literal["fp32", "int8"]
 NAME = "predictor_live"
 
 
@@ -57,6 +57,8 @@ CASES = {
     "llama fp32": Case("llama", "fp32"),
     "bert int8": Case("bert", "int8"),
     "vit int8": Case("vit", "int8"),
+    "bert int4": Case("bert", "int4"),
+    "bert fp32-fused": Case("bert", "fp32-fused"),
     "bert fp32, 16 to 256 tokens": Case("bert", "fp32", (16, 64, 256), (16, 24, 48, 96, 128, 192, 256)),
     "bert fp32, two threads": Case("bert", "fp32", threads=2),
     "llama prefill fp32": Case("llama", "fp32", phase="prefill"),

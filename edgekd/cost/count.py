@@ -13,7 +13,7 @@ from edgekd.cost.operators import operators
 from edgekd.cost.trace import Group, Operator
 from edgekd.errors import SpecError
 from edgekd.networks.spec import Spec
-from edgekd.student import PRECISIONS, StudentSpec
+from edgekd.student import PRECISIONS, StudentSpec, numbers_of
 
 FLOAT_BYTES = 4
 HALF_BYTES = 2
@@ -23,8 +23,6 @@ CHANNEL_BYTES = 5
 # In 4 bits every BLOCK numbers of an output channel share one fp32 scale; the last block of a channel is a whole one.
 BLOCK = 32
 BLOCK_BYTES = BLOCK // 2 + 4
-# Precisions in which a matrix product quantises the numbers that it reads.
-READS_QUANTISED = ("int8", "int4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +188,7 @@ def weight_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes of the weights in `trace`, as weight_bytes counts them. Errors: SpecError for an unknown precision."""
     size = float_bytes(precision)
     total = size * sum(op.times * (op.floats + op.kernel + op.surplus) for op in trace)
-    if precision == "int8":
+    if numbers_of(precision) == "int8":
         return total + sum(op.times * (QUANTISED_BYTES * op.matrix + CHANNEL_BYTES * op.channels) for op in trace)
     if precision == "int4":
         linear = [op for op in trace if op.kind == "linear"]
@@ -203,7 +201,7 @@ def weight_sum(trace: Sequence[Operator], precision: str) -> int:
 def activation_sum(trace: Sequence[Operator], precision: str) -> int:
     """Bytes that `trace` writes, as activation_bytes counts them. Errors: SpecError for an unknown precision."""
     total = float_bytes(precision) * sum(op.times * op.elements for op in trace if op.counted)
-    if precision in READS_QUANTISED:
+    if reads_quantised(precision):
         linear = (op for op in trace if op.kind == "linear")
         copies = {op.reads[0]: (1 if op.same_input else op.times) * op.input_elements for op in linear}
         total = total + QUANTISED_BYTES * sum(copies.values())
@@ -215,7 +213,7 @@ def peak_sum(trace: Sequence[Operator], precision: str, larger: Callable[[Any, A
 
     Errors: SpecError for an unknown precision.
     """
-    size, copied = float_bytes(precision), QUANTISED_BYTES if precision in READS_QUANTISED else 0
+    size, copied = float_bytes(precision), QUANTISED_BYTES if reads_quantised(precision) else 0
     last_reader = {name: index for index, op in enumerate(trace) for name in op.reads}
     alive: dict[str, Any] = {}
     peak: Any = 0
@@ -230,6 +228,11 @@ def peak_sum(trace: Sequence[Operator], precision: str, larger: Callable[[Any, A
             if last_reader[name] == index:
                 total = total - alive.pop(name, 0)
     return peak
+
+
+def reads_quantised(precision: str) -> bool:
+    """Whether a matrix product quantises the numbers that it reads."""
+    return numbers_of(precision) in ("int8", "int4")
 
 
 def float_bytes(precision: str) -> int:

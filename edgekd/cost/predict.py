@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from edgekd.cost.count import Counts
 from edgekd.device import DeviceProfile
+from edgekd.student import numbers_of
 
 # Our choice, to be replaced by a latency calibration as soon as there is one. A graph of small matrix products at
 # batch 1 reaches between a tenth of the peak (short rows, per-operator overhead) and most of it (wide layers).
@@ -67,7 +68,7 @@ def predict(counts: Counts, profile: DeviceProfile, *, precision: str, threads: 
 
 def rates_of(profile: DeviceProfile, *, precision: str, threads: int) -> tuple[float, float] | str:
     """Peak arithmetic (MAC/s) and memory bandwidth (bytes/s) of that kind of board, or what its profile lacks."""
-    arithmetic = ARITHMETIC.get(precision, precision)
+    arithmetic = ARITHMETIC.get(numbers_of(precision), numbers_of(precision))
     peak = profile.peak_macs_per_s(arithmetic, threads)
     bandwidth = _bandwidth(profile, threads)
     if peak is None or bandwidth is None:

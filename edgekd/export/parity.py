@@ -14,7 +14,7 @@ from edgekd.export.manifest import ParityResult
 from edgekd.files import sha256_of_bytes
 from edgekd.recipe import Parity
 from edgekd.record import AccuracyRecord, Artifact, Runtime
-from edgekd.student import PRECISIONS
+from edgekd.student import PRECISIONS, numbers_of
 from edgekd.text import listing, printable
 from edgekd.units import text_from_share
 
@@ -63,18 +63,19 @@ def require(result: ParityResult, precision: str, limits: Parity, *, name: str =
         known = listing(PRECISIONS)
         raise ExportError(f"{name}: there is no parity limit for the precision {precision!r}, expected one of {known}")
     on = f"on {result.examples} examples"
-    if precision == "fp32" and result.absolute > limits.fp32_absolute:
+    numbers = numbers_of(precision)
+    if numbers == "fp32" and result.absolute > limits.fp32_absolute:
         raise ExportError(
             f"{name}: a logit differs by {result.absolute:.3g} from the trained model {on}, the limit is"
             f" parity.fp32_absolute = {limits.fp32_absolute:.3g}. {_MEND_FP32}"
         )
-    least: float = getattr(limits, f"{precision}_agreement")
+    least: float = getattr(limits, f"{numbers}_agreement")
     other = f"Train longer, take {precision} out of precisions, or lower the limit"
     mend = _MEND_FP32 if precision == "fp32" else other
     if result.agreement < least:
         raise ExportError(
             f"{name}: only {text_from_share(result.agreement)} of the answers are the trained model's {on},"
-            f" the limit is parity.{precision}_agreement = {text_from_share(least)}. {mend}"
+            f" the limit is parity.{numbers}_agreement = {text_from_share(least)}. {mend}"
         )
 
 

@@ -9,7 +9,7 @@ Source: ONNX Runtime documentation, Quantize ONNX Models, on when and why to try
 
 onnxruntime's pre-processing (`quant_pre_process`) is left out: the shapes it adds let the runtime fuse the graph in
 another way (see strip in edgekd/export/onnx.py).
-Embedding tables stay fp32: only MatMul and Gemm are quantised.
+Embedding tables stay fp32: only MatMul, Gemm and, in a fused graph, the projections inside Attention are quantised.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edgekd.export.onnx import checked_bytes
 from edgekd.files import write_bytes, write_error
 from edgekd.text import printable
 
+_PRODUCTS = ["MatMul", "Gemm", "Attention"]
 _ADVICE = "Please consider to run pre-processing before quantization"
 
 
@@ -41,23 +42,28 @@ def quantize_dynamic(source: Path, target: Path) -> ModelDescription:
     """
     if check_model_file(source):
         raise ExportError(f"{source}: keeps its weights in other files, expected them inside. Export it again")
-    proto = _quantized(_float_model(source), source)
-    del proto.metadata_props[:]
+    proto = eight_bits(parsed_model(source), str(source))
     write_bytes(target, checked_bytes(proto, target))
     return description(proto)
 
 
-def _float_model(source: Path) -> Any:
-    proto = parsed_model(source)
+def eight_bits(proto: Any, source: str) -> Any:
+    """The fp32 model `proto` with int8 matrix products; `source` is what an error calls it. Errors: ExportError."""
+    found = _quantized(_float_model(proto, source), source)
+    del found.metadata_props[:]
+    return found
+
+
+def _float_model(proto: Any, source: str) -> Any:
     kinds = {node.op_type for node in proto.graph.node}
     if kinds & {"MatMulInteger", "QLinearMatMul", "DequantizeLinear"}:
         raise ExportError(f"{source}: is quantised already, expected an fp32 model")
-    if not kinds & {"MatMul", "Gemm"}:
+    if not kinds & set(_PRODUCTS):
         raise ExportError(f"{source}: has no matrix product (MatMul, Gemm), so there is nothing to quantise")
     return proto
 
 
-def _quantized(proto: Any, source: Path) -> Any:
+def _quantized(proto: Any, source: str) -> Any:
     onnx = library("onnx")
     quantization = library("onnxruntime.quantization")
     try:
@@ -67,7 +73,7 @@ def _quantized(proto: Any, source: Path) -> Any:
             quantization.quantize_dynamic(
                 proto,
                 written,
-                op_types_to_quantize=["MatMul", "Gemm"],
+                op_types_to_quantize=_PRODUCTS,
                 per_channel=True,
                 reduce_range=True,
                 weight_type=quantization.QuantType.QInt8,
@@ -79,7 +85,7 @@ def _quantized(proto: Any, source: Path) -> Any:
         raise ExportError(f"{source}: cannot be quantised ({reason})") from error
     except OSError as error:
         raise write_error(Path(tempfile.gettempdir()), error) from None
-    if not any(node.op_type == "MatMulInteger" for node in quantized.graph.node):
+    if not any(node.op_type in ("MatMulInteger", "QAttention") for node in quantized.graph.node):
         raise ExportError(f"{source}: no matrix product has constant weights, so there is nothing to quantise")
     return quantized
 

@@ -22,6 +22,7 @@ from edgekd.errors import ExportError
 from edgekd.export.check import MAX_MODEL_BYTES, ModelDescription, description, parsed_model
 from edgekd.export.decoder import export_decode, export_prefill
 from edgekd.export.dimensions import is_grouped, probes
+from edgekd.export.fuse import fused, fused_eight_bits
 from edgekd.export.half import half
 from edgekd.export.onnx import GRAPH_BYTES, checked_bytes, export_onnx
 from edgekd.export.order import sort_as_quantised, unsort
@@ -41,7 +42,12 @@ Kind = Literal["text", "image", "prefill", "decode"]
 
 # Precisions whose files are made of the fp32 graph of the same student: their sizes follow from it in other ways than
 # by a dimension here and there.
-_MADE_OF_FP32: dict[str, Callable[[Any, str], Any]] = {"fp16": half, "int4": four_bits}
+_MADE_OF_FP32: dict[str, Callable[[Any, str], Any]] = {
+    "fp16": half,
+    "int4": four_bits,
+    "fp32-fused": fused,
+    "int8-fused": fused_eight_bits,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgekd.errors import ExportError
 from edgekd.export.check import ModelDescription
+from edgekd.export.fuse import fuse, fuse_and_quantize
 from edgekd.export.half import convert_half
 from edgekd.export.quantize import quantize_dynamic
 from edgekd.export.weight_only import quantize_weights
@@ -15,6 +16,8 @@ MADE_BY: dict[str, Callable[[Path, Path], ModelDescription]] = {
     "fp16": convert_half,
     "int8": quantize_dynamic,
     "int4": quantize_weights,
+    "fp32-fused": fuse,
+    "int8-fused": fuse_and_quantize,
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgekd.report.markup import Html, element, join, json_block
+from edgekd.student import numbers_of
 from edgekd.text import printable
 from edgekd.units import text_from_s
 
@@ -19,7 +20,10 @@ Figure = dict[str, Any]
 
 TEACHER_COLOUR = "@teacher"
 _PRECISION_COLOURS = {"fp32": "@plain", "fp16": "@plain", "int8": "@accent", "int4": "@accent"}
-_PRECISION_SYMBOLS = {"fp32": "circle", "fp16": "square", "int8": "diamond", "int4": "triangle-up"}
+_PRECISION_SYMBOLS = {
+    "fp32": "circle", "fp16": "square", "int8": "diamond", "int4": "triangle-up", "fp32-fused": "circle-dot",
+    "int8-fused": "diamond-dot",
+}  # fmt: skip
 
 
 def plot_text(text: str, limit: int = 120) -> str:
@@ -34,7 +38,7 @@ def hover(lines: Iterable[str | None]) -> str:
 
 def colour_of(role: str, precision: str) -> str:
     """The colour of an artifact or candidate: grey for the teacher, the accent for int8."""
-    return TEACHER_COLOUR if role == "teacher" else _PRECISION_COLOURS.get(precision, "@plain")
+    return TEACHER_COLOUR if role == "teacher" else _PRECISION_COLOURS.get(numbers_of(precision), "@plain")
 
 
 def symbol_of(precision: str) -> str:

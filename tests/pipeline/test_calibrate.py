@@ -137,7 +137,7 @@ def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
     made = request_from_text("local", DEVICE, "bert", tmp_path, **options)
     assert (made.precisions, made.budget_s, made.sequences) == (("fp32", "int8"), 180.0, ())
     for change, said in (
-        ({"precisions": ["fp8"]}, "--precision fp8: expected one of fp16, fp32, int4, int8"),
+        ({"precisions": ["fp8"]}, "--precision fp8: expected one of fp16, fp32, fp32-fused, int4, int8, int8-fused"),
         ({"precisions": ["fp32", "fp32"]}, "once each"),
         ({"budget": "3"}, "--budget"),
         ({"students": 3}, "--students 3"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekd.cost.count import QUANTISED_BYTES, READS_QUANTISED, float_bytes
+from edgekd.cost.count import QUANTISED_BYTES, float_bytes, reads_quantised
 from edgekd.cost.trace import Operator
 
 
@@ -35,7 +35,7 @@ def peak_of(trace: Sequence[Operator], precision: str) -> Peak:
         if op.overwrites and last_reader[op.reads[0]] == index:
             del alive[op.reads[0]]
         alive[op.name] = float_bytes(precision) * op.elements
-        copy = QUANTISED_BYTES * op.input_elements if precision in READS_QUANTISED else 0
+        copy = QUANTISED_BYTES * op.input_elements if reads_quantised(precision) else 0
         now = {**alive, f"{op.reads[0]} as uint8": copy} if copy else dict(alive)
         if sum(now.values()) > best.total_bytes:
             best = Peak(op.name, op.group, now)
