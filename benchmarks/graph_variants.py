@@ -305,9 +305,6 @@ def _untrained_berts() -> Iterator[Subject]:
         yield Subject(f"untrained BERT, 4 layers of {hidden}", build(spec, seed=0).eval(), "text", [batch])
 
 
-# --- subjects -----------------------------------------------------------------------------------------------------
-
-
 def _digits_vit() -> Subject:
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1

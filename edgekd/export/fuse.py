@@ -47,14 +47,23 @@ def fused_eight_bits(proto: Any, name: str) -> Any:
 def fused(proto: Any, name: str) -> Any:
     """The fp32 model `proto` with fused operators; `name` is what an error calls it. Errors: ExportError."""
     optimizer = library("onnxruntime.transformers.optimizer")
+    options = library("onnxruntime.transformers.fusion_options").FusionOptions(_PATTERNS)
+    # The exporter writes norms as one operator; RMS norms would become one that is not in ONNX.
+    options.enable_layer_norm = False
+    hidden, heads = _attention(proto)
     try:
         with _quiet():
-            found = optimizer.optimize_model(proto, model_type=_PATTERNS, opt_level=0).model
+            found = optimizer.optimize_model(
+                proto, model_type=_PATTERNS, num_heads=heads, hidden_size=hidden, opt_level=0,
+                optimization_options=options,
+            ).model  # fmt: skip
     except (ValueError, RuntimeError, TypeError, KeyError, AssertionError, IndexError) as error:
         reason = printable(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), 300)
         raise ExportError(f"{name}: its operators cannot be fused ({reason})") from error
     if not any(node.domain == _DOMAIN for node in found.graph.node):
         raise ExportError(f"{name}: has no operators that could be fused. Take the fused variants out of precisions")
+    if not any(item.domain == _DOMAIN for item in found.opset_import):
+        found.opset_import.append(library("onnx.helper").make_opsetid(_DOMAIN, 1))
     strip(found)
     del found.metadata_props[:]
     return found
@@ -71,13 +80,40 @@ def _written(proto: Any, target: Path) -> ModelDescription:
     return description(proto)
 
 
+def _attention(proto: Any) -> tuple[int, int]:
+    """Width of the residual stream and number of heads; 0 and 0 where the graph does not tell.
+
+    The norms are as wide as the stream, and what is reshaped to (..., all heads, head_dim) ends in head_dim.
+    """
+    to_array = library("onnx.numpy_helper").to_array
+    sizes = {tensor.name: list(tensor.dims) for tensor in proto.graph.initializer}
+    constants = {
+        node.output[0]: to_array(item.t).reshape(-1).tolist()
+        for node in proto.graph.node
+        for item in node.attribute
+        if node.op_type == "Constant" and item.name == "value"
+    }
+    made = {node.output[0]: node for node in proto.graph.node if node.op_type == "Concat"}
+    widths = {sizes[node.input[1]][0] for node in proto.graph.node if node.op_type == "LayerNormalization"}
+    ends = set()
+    for node in proto.graph.node:
+        shape = made.get(node.input[1]) if node.op_type == "Reshape" else None
+        parts = [constants.get(name, []) for name in shape.input] if shape else []
+        last_but_one, last = parts[-2:] if len(parts) > 1 else ([], [])
+        if last_but_one == [-1] and len(last) == 1 and last[0] > 0:
+            ends.add(last[0])
+    if len(widths) != 1 or len(ends) != 1 or next(iter(widths)) % next(iter(ends)):
+        return 0, 0
+    width, head_dim = widths.pop(), ends.pop()
+    return width, width // head_dim
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The tool warns of every pattern that it does not find."""
-    logger = logging.getLogger("onnxruntime.transformers")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """The tool warns of every pattern that it does not find, through loggers of many names."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)

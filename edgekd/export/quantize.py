@@ -77,6 +77,8 @@ def _quantized(proto: Any, source: str) -> Any:
                 per_channel=True,
                 reduce_range=True,
                 weight_type=quantization.QuantType.QInt8,
+                # Types behind operators that are none of ONNX cannot be inferred.
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
             quantized = onnx.ModelProto()
             quantized.ParseFromString(written.read_bytes())

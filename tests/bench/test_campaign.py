@@ -28,7 +28,9 @@ RUNTIME = {"name": "onnxruntime", "version": "1", "providers": ["CPUExecutionPro
 NAMES = [f"s{index}" for index in range(6)]
 
 
-def board(slower: Callable[[int], float], wrong: Callable[[str, int], float] = lambda *_: 1.0) -> FakeHost:
+def board(
+    slower: Callable[[int], float], wrong: Callable[[str, int], float] = lambda *_: 1.0, threads: int = 1
+) -> FakeHost:
     """A board whose sentinel takes 1 ms times `slower(visit)`, and student number k takes k + 1 sentinels times `wrong`."""
     visits = 0
 
@@ -42,7 +44,13 @@ def board(slower: Callable[[int], float], wrong: Callable[[str, int], float] = l
             run = {"load_ns": 5, "model_ns": [model_ns] * 4, "sentinel_ns": [level_ns] * 5}
             runs.append({"shapes": {}, "run": {**run, "peak_memory_bytes": 10**6 + visits}})
             visits += 1
-        result = {"format": 1, "host": HOST, "runtime": RUNTIME, "clock": "monotonic", "runs": runs}
+        result = {
+            "format": 1,
+            "host": HOST,
+            "runtime": RUNTIME | {"threads": threads},
+            "clock": "monotonic",
+            "runs": runs,
+        }
         return Answer(files={argv[3]: json.dumps(result).encode()})
 
     return FakeHost(respond=respond)
@@ -98,6 +106,17 @@ def test_a_student_whose_visits_disagree_is_measured_again_and_the_odd_one_does_
     assert found.repeated == 1
     assert found.measured["s2"].latency_s == pytest.approx(3e-3)
     assert found.measured["s2"].visits == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_of_several_threads_the_least_time_counts_however_often_a_core_was_taken(threads: int, tmp_path: Path) -> None:
+    # Two of three visits find a core busy, which the sentinel with one thread does not notice.
+    host = board(lambda _: 1.0, lambda _, visit: 1.0 if visit // 6 % 3 == 1 else 1.35, threads)
+    found = campaign(host, tmp_path, budget_s=60.0).run(NAMES)
+    times_s = [found.measured[name].latency_s for name in NAMES]
+    expected = [1e-3 * (1 if threads > 1 else 1.35) * (index + 1) for index in range(len(NAMES))]
+    assert times_s == pytest.approx(expected)
+    assert all(one.error >= 0.01 for one in found.measured.values()) or threads == 1
 
 
 def test_a_board_that_stays_slow_is_told_and_not_measured_for_ever(tmp_path: Path) -> None:

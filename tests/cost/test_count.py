@@ -24,9 +24,9 @@ from edgekd.cost.count import (
     weight_bytes,
 )
 from edgekd.cost.operators import operators
-from edgekd.errors import SpecError
+from edgekd.errors import ExportError, SpecError
 from edgekd.export.onnx import export_onnx
-from edgekd.export.variants import MADE_BY, write_variant
+from edgekd.export.variants import write_variant
 from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.students.build import build
 
@@ -194,11 +194,18 @@ def test_peak_does_not_grow_with_depth_and_activations_do() -> None:
 def test_weights_are_what_the_exported_files_hold(spec: StudentSpec, seed: int, tmp_path: Path) -> None:
     model = build(spec, seed=seed)
     export_onnx(model, tmp_path / "fp32.onnx", kind="image" if spec.family == "vit" else "text")
-    for precision in MADE_BY:
-        write_variant(tmp_path / "fp32.onnx", tmp_path / f"{precision}.onnx", precision)
+    # A fused graph keeps a constant or two among its weights.
     for precision in PRECISIONS:
+        more = 16 if precision.endswith("-fused") else 0
+        if more and spec.architecture == "llama":
+            with pytest.raises(ExportError, match="no operators that could be fused"):
+                write_variant(tmp_path / "fp32.onnx", tmp_path / "fused.onnx", precision)
+            continue
+        if precision != "fp32":
+            write_variant(tmp_path / "fp32.onnx", tmp_path / f"{precision}.onnx", precision)
         stored = onnx.load(tmp_path / f"{precision}.onnx").graph.initializer
-        assert weight_bytes(spec, precision) == sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
+        found = sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
+        assert 0 <= found - weight_bytes(spec, precision) <= more
 
 
 def test_one_of_the_exported_models_has_a_tied_head() -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from real_pass import exported_image_model, flops, written_and_read
+from real_pass import UNFUSED, exported_image_model, flops, written_and_read
 
 from edgekd.cost.count import activation_bytes, macs, parameters, peak_activation_bytes, weight_bytes
 from edgekd.cost.operators import operators
 from edgekd.cost.terms import latency_terms
 from edgekd.errors import SpecError
 from edgekd.networks.mixer import MixerSpec
-from edgekd.student import PRECISIONS
 from edgekd.students.build import build
 
 torch.set_num_threads(1)
@@ -73,7 +72,7 @@ def test_activation_bytes_are_those_that_hooks_see_in_a_forward_pass(spec: Mixer
 @pytest.mark.parametrize("spec", SPECS)
 def test_weights_are_what_the_exported_files_hold(spec: MixerSpec, tmp_path: Path) -> None:
     stored = exported_image_model(build(spec, seed=0), tmp_path)
-    assert stored == {precision: weight_bytes(spec, precision) for precision in PRECISIONS}
+    assert stored == {precision: weight_bytes(spec, precision) for precision in UNFUSED}
 
 
 def test_peak_is_the_wider_of_the_two_blocks() -> None:
