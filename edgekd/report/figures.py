@@ -21,8 +21,8 @@ Figure = dict[str, Any]
 TEACHER_COLOUR = "@teacher"
 _PRECISION_COLOURS = {"fp32": "@plain", "fp16": "@plain", "int8": "@accent", "int4": "@accent"}
 _PRECISION_SYMBOLS = {
-    "fp32": "circle", "fp16": "square", "int8": "diamond", "int4": "triangle-up", "fp32-fused": "circle-dot",
-    "int8-fused": "diamond-dot",
+    "fp32": "circle", "fp16": "square", "int8": "diamond", "int4": "triangle-up", "fp32-fused": "hexagon",
+    "int8-fused": "star",
 }  # fmt: skip
 
 
