@@ -32,9 +32,7 @@ EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so oft
 EXTRA_SHARE = 0.2  # of the budget, kept back for that
 USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
-# Of the times on the wall, over all visits: benchmarks/predictor/live.py, two threads on two cores, half-widths of the
-# fit from 0.25 to 0.05.
-LEAST_QUANTILE = 0.01
+LEAST_QUANTILE = 0.01  # of several threads' times over all visits: of those tried, the best on two busy cores
 LEAST_ERROR = 0.01  # our choice: so near the end a quantile is not known better
 _NORMAL = 1.4826
 

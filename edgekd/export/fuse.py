@@ -94,7 +94,8 @@ def _attention(proto: Any) -> tuple[int, int]:
         if node.op_type == "Constant" and item.name == "value"
     }
     made = {node.output[0]: node for node in proto.graph.node if node.op_type == "Concat"}
-    widths = {sizes[node.input[1]][0] for node in proto.graph.node if node.op_type == "LayerNormalization"}
+    norms = [node.input[1] for node in proto.graph.node if node.op_type == "LayerNormalization"]
+    widths = {sizes[name][0] for name in norms if len(sizes.get(name, [])) == 1}
     ends = set()
     for node in proto.graph.node:
         shape = made.get(node.input[1]) if node.op_type == "Reshape" else None
