@@ -1,12 +1,11 @@
 """The recipe says what the user wants; contradictions are refused before any work."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.recipe import Space, builtin_recipes, load_recipe, tie_from_text
+from edgekd.recipe import builtin_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -85,28 +84,6 @@ def test_a_length_of_input_is_either_given_or_chosen() -> None:
         load_recipe("sst2", ["space.sequence=[32, 64]"])
     assert load_recipe("sst2", ["bench={threads: 1}"]).sequence == 64
     assert load_recipe("sst2", ["bench={threads: 1}", "space.sequence=[32, 16]"]).sequence == 32
-
-
-@pytest.mark.parametrize(
-    ("text", "factor", "source"),
-    [
-        ("4 * hidden", Fraction(4), "hidden"),
-        ("hidden / 64", Fraction(1, 64), "hidden"),
-        ("2.5*layers", Fraction(5, 2), "layers"),
-        ("3 * hidden / 4", Fraction(3, 4), "hidden"),
-        (" heads ", Fraction(1), "heads"),
-    ],
-)
-def test_a_tie_is_another_dimension_times_or_by_a_number(text: str, factor: Fraction, source: str) -> None:
-    tie = tie_from_text(text)
-    assert (tie.factor, tie.source) == (factor, source)
-
-
-def test_a_recipe_with_ties_comes_back_from_what_a_run_stores() -> None:
-    space = load_recipe("sst2", ["space={hidden: [96, 192], ties: {ffn: 4 * hidden, heads: hidden / 32}}"]).space
-    assert Space.model_validate(space.model_dump(mode="json")) == space
-    assert space.sources("heads") == ("hidden",)
-    assert (space.sources("kv_heads"), space.sources("layers")) == (("heads",), ())
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:

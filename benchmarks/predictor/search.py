@@ -23,11 +23,12 @@ from evidence import table_text, write_results
 
 from edgekd.bench.agent.facts import lasting_facts
 from edgekd.device import load_profile
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.record import HostFacts
 from edgekd.sizing import supply
 from edgekd.sizing.search import Sizing, size
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 REPEATS = 5

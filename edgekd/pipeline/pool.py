@@ -21,7 +21,8 @@ from edgekd.pipeline.usual import (
     language_model,
     usual_space,
 )
-from edgekd.recipe import Recipe, Space, builtin_recipes, load_recipe
+from edgekd.recipe import Recipe, builtin_recipes, load_recipe
+from edgekd.space import Space
 from edgekd.student import Precision, StudentSpec
 from edgekd.text import did_you_mean, listing
 

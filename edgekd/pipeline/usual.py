@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgekd.networks.convolutional import ConvSpec, efficientnet, mobilenet_v2
 from edgekd.networks.spec import Spec
-from edgekd.recipe import Space
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 Phase = Literal["whole", "prefill", "decode"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.cost.columns import DIMENSIONS, SpecColumns, Whole
-from edgekd.recipe import Dimension, Space, Tie, tie_from_text
+from edgekd.space import Dimension, Space, Tie, tie_from_text
 from edgekd.student import StudentSpec
 
 FFN_STEP = 8  # our choice: what vector units and int8 kernels take at once without a rest

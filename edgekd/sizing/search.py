@@ -12,7 +12,7 @@ from typing import Any
 
 from edgekd.cost.calibrate import Interval
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.sizing.attempts import NOTHING, Learned
 from edgekd.sizing.choice import Standing, reason_text, trials_text
 from edgekd.sizing.forecast import Fits, Measurement
@@ -26,6 +26,7 @@ from edgekd.sizing.quality import Trials
 from edgekd.sizing.supply import supply_of
 from edgekd.sizing.table import Pricing, Table
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 Try = Callable[[Sequence[PricedStudent]], Trials]

@@ -17,8 +17,9 @@ from edgekd.pipeline import calibrate as module
 from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
 from edgekd.pipeline.pool import Reference
-from edgekd.recipe import HostChoice, Space
+from edgekd.recipe import HostChoice
 from edgekd.record import write_record
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 TEACHER = StudentSpec(

@@ -11,7 +11,7 @@ from edgekd.errors import InputError, SpecError
 from edgekd.networks.spec import Spec
 from edgekd.pipeline.pool import LANGUAGE_MODELS, Pool, Reference, reference_of, traced
 from edgekd.pipeline.usual import CONVOLUTIONAL, FAMILIES, Phase
-from edgekd.recipe import Space
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 TINY = StudentSpec(

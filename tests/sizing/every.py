@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.price import PricedStudent, Setting
 from edgekd.sizing.space import Enumeration, enumerate_students
 from edgekd.sizing.table import Pricing, Table, table_of
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing import supply
 from edgekd.sizing.choice import Compare, Standing
 from edgekd.sizing.grid import Grid
@@ -18,6 +17,7 @@ from edgekd.sizing.price import Setting
 from edgekd.sizing.space import enumerate_students
 from edgekd.sizing.supply import Everyone, Searched, supply_of
 from edgekd.sizing.table import Pricing, table_of
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 PRECISIONS = ("fp32", "int8")

@@ -8,11 +8,11 @@ import pytest
 from searched import known_of, pricing_of
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import NONE, Whole
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.limits import Limit
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 LIMITS = [Limit("latency.p95", "latency_s", 4e-3, 0.95), Limit("memory", "memory_bytes", 85e6)]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from searched import pricing_of
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing import boxes as module
 from edgekd.sizing.boxes import NONE, Boxes, Whole
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.table import Table
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 SPACE = Space(

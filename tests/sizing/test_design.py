@@ -9,10 +9,10 @@ import pytest
 from every import tabled
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing import design
 from edgekd.sizing.design import to_measure
 from edgekd.sizing.table import table_of_specs
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 SPACE = Space(layers=[1, 2, 4, 6], hidden=[64, 192, 384], ffn=[128, 512, 1536])

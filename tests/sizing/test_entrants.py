@@ -8,13 +8,13 @@ import pytest
 from every import everyone, tabled
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.choice import Standing
 from edgekd.sizing.entrants import APART, LEAST_SHARE, entrants
 from edgekd.sizing.forecast import Forecasts, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.price import PricedStudent
 from edgekd.sizing.table import Ends, Table
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 LIMIT = Limit("latency.p50", "latency_s", 1.0)

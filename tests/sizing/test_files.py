@@ -12,12 +12,13 @@ from edgekd.cost.calibrate import Fit
 from edgekd.device import DeviceProfile
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, sha256_of_file, write_json
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.sizing.files import read_sizing, read_students
 from edgekd.sizing.search import Sizing, size
 from edgekd.sizing.table import Ends
 from edgekd.sizing.writing import write_sizing, write_students
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 SPACE = Space(layers=[1, 3, 6], hidden=[64, 192, 384], ffn_ratio=[2.0])

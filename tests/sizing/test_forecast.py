@@ -8,11 +8,11 @@ import pytest
 from every import everyone, tabled
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts, measured_costs, usual_spread
 from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import PricedStudent
 from edgekd.sizing.table import Table
+from edgekd.space import Space
 from edgekd.student import Candidate, StudentSpec
 
 SPACE = Space(layers=[1, 2, 4, 6], hidden=[64, 192, 384], ffn_ratio=[2.0])

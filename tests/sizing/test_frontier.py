@@ -7,7 +7,6 @@ import pytest
 from searched import known_of, pricing_of
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing import frontier
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import Whole
@@ -16,6 +15,7 @@ from edgekd.sizing.frontier import Points, front_of
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.space import enumerate_students
 from edgekd.sizing.table import table_of, table_of_specs
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from every import enumerated, specs_of
 
-from edgekd.recipe import Space
 from edgekd.sizing.grid import Grid, thinned, trimmed
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -7,8 +7,8 @@ from every import enumerated, specs_of
 from edgekd.cost.count import count, parameters
 from edgekd.cost.operators import operators
 from edgekd.cost.terms import latency_terms
-from edgekd.recipe import Space
 from edgekd.sizing.layers import Layered, shape_parameters
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -9,11 +9,11 @@ from every import tabled
 
 from edgekd.cost.calibrate import Interval
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.forecast import Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.measuring import ALLOWANCE, Measuring, PredictionError
 from edgekd.sizing.supply import Everyone
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 LIMIT = Limit("latency.p50", "latency_s", 5e-3)

@@ -7,12 +7,12 @@ import pytest
 from every import everyone, tabled
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.choice import Compare, Standing
 from edgekd.sizing.forecast import Forecasts, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.obstacle import obstacle_of
 from edgekd.sizing.table import Ends, Table
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 LIMIT = Limit("latency.p50", "latency_s", 1.0)

@@ -9,8 +9,8 @@ from every import enumerated, specs_of
 from edgekd.cost.count import count
 from edgekd.cost.terms import TERMS
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.price import PricedStudent, Setting, priced, vocabulary_parameters
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 SETTING = Setting(("fp32", "int8"), 1, 64, 1)

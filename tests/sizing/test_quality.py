@@ -8,9 +8,9 @@ import pytest
 from every import tabled
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.quality import Tried, best_tried, standard_error, worse
 from edgekd.sizing.table import Table
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 RNG = np.random.default_rng(3)

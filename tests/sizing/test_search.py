@@ -9,11 +9,12 @@ from every import everyone
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import MeasureError, SpecError
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.sizing.forecast import Measurement
 from edgekd.sizing.limits import tail_factor
 from edgekd.sizing.search import Sizing, size
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import Candidate, StudentSpec
 
 SPACE = Space(layers=[1, 2, 3, 4, 5, 6], hidden=[64, 128, 192, 256, 320, 384], ffn_ratio=[1.0, 2.0, 4.0])

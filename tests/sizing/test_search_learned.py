@@ -9,12 +9,12 @@ import pytest
 from test_search import sized
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing import supply
 from edgekd.sizing.attempts import NOTHING, Attempt, Truth
 from edgekd.sizing.limits import tail_factor
 from edgekd.sizing.proposal import learned_from
 from edgekd.sizing.search import Sizing
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -7,7 +7,7 @@ from every import enumerated, specs_of
 
 from edgekd.cost.count import parameters
 from edgekd.errors import SpecError
-from edgekd.recipe import Space
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 

@@ -12,7 +12,7 @@ from searched import both, known_of, pricing_of
 from edgekd.cost.calibrate import Fit, Intervals
 from edgekd.device import DeviceProfile
 from edgekd.errors import SpecError
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.sizing import boxes, frontier, supply
 from edgekd.sizing.choice import Standing, next_finalists
 from edgekd.sizing.forecast import Fits
@@ -25,6 +25,7 @@ from edgekd.sizing.search import size
 from edgekd.sizing.supply import supply_of
 from edgekd.sizing.table import Pricing
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 EASY = [Limit("latency.p95", "latency_s", 8e-3, 0.95), Limit("memory", "memory_bytes", 90e6)]

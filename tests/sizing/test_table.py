@@ -9,8 +9,8 @@ from every import everyone, tabled
 
 from edgekd.cost.columns import SpecColumns
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Space
 from edgekd.sizing.table import Table, table_of_specs
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 PRECISIONS = ("fp32", "int8")

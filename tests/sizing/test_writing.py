@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from edgekd.device import DeviceProfile
-from edgekd.recipe import Search, Space
+from edgekd.recipe import Search
 from edgekd.sizing import writing
 from edgekd.sizing.files import read_sizing, read_students
 from edgekd.sizing.search import Sizing, size
 from edgekd.sizing.writing import listed, write_sizing, write_students
 from edgekd.sla import Sla
+from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 SPACE = Space(layers=[1, 2, 3, 4, 5, 6], hidden=[64, 128, 192, 256, 320, 384], ffn=list(range(64, 1537, 64)))
