@@ -1,9 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 
-from edgekd.distill.evaluate import accuracy, check_teacher, cross_entropy, predict_logits
+from edgekd.distill.evaluate import accuracy, check_teacher, cross_entropy, predict_logits, scaled_cross_entropy
 from edgekd.errors import DataError, InputError, TrainingError
 
 
@@ -77,3 +79,14 @@ def test_a_teacher_must_be_better_by_three_standard_errors() -> None:
 def test_a_teacher_on_a_single_class_is_refused() -> None:
     with pytest.raises(TrainingError):
         check_teacher(np.zeros(10, dtype=int), np.zeros(10, dtype=int), np.array([10, 0]))
+
+
+def test_scaled_cross_entropy_does_not_mind_how_loud_the_logits_are() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 200)
+    logits = rng.normal(size=(200, 5)) + 2.0 * np.eye(5)[labels]
+    least = min(cross_entropy(factor * logits, labels) for factor in np.linspace(0, 4, 401))
+    assert scaled_cross_entropy(logits, labels) == pytest.approx(least, abs=1e-4)
+    assert scaled_cross_entropy(7 * logits, labels) == pytest.approx(least, abs=1e-4)
+    # Who is wrong throughout had better said nothing.
+    assert scaled_cross_entropy(-logits, labels) == pytest.approx(math.log(5), abs=1e-3)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import random
 import re
 from pathlib import Path
@@ -8,54 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from small_teachers import TEACHERS, logits, resized, teacher_of
 
 from edgekd.errors import SpecError
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
-from edgekd.students.initialise import _axes, initialise, layer_map, spaced
+from edgekd.students.choose import even_layers, spaced
+from edgekd.students.initialise import initialise
+from edgekd.students.weights import axes_of, read_weights
 
 torch.set_num_threads(1)
-
-TEXT = {"layers": 5, "hidden": 24, "heads": 6, "ffn": 40, "vocabulary": 40, "positions": 24}
-TEACHERS = {
-    "bert": StudentSpec(architecture="bert", token_types=2, labels=3, **TEXT),
-    "roberta": StudentSpec(architecture="roberta", token_types=2, labels=3, **TEXT),
-    "vit": StudentSpec(
-        architecture="vit", layers=5, hidden=24, heads=6, ffn=40, labels=3, image_size=8, patch_size=4, channels=2
-    ),
-    "gpt2": StudentSpec(architecture="gpt2", labels=3, **TEXT),
-    "gpt2-lm-tied": StudentSpec(architecture="gpt2", tied=True, **TEXT),
-    "gpt2-lm-untied": StudentSpec(architecture="gpt2", tied=False, **TEXT),
-    "llama": StudentSpec(architecture="llama", labels=3, **(TEXT | {"heads": 4, "kv_heads": 2, "head_dim": 6})),
-    "llama-lm-tied": StudentSpec(architecture="llama", tied=True, **(TEXT | {"heads": 4, "kv_heads": 2})),
-    "llama-lm-untied": StudentSpec(architecture="llama", tied=False, **(TEXT | {"heads": 6, "kv_heads": 3})),
-}
-
-
-def teacher_of(spec: StudentSpec, seed: int = 0) -> Any:
-    """A model whose every weight, norms and biases too, is random enough to show a wrong copy."""
-    model = build(spec, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            norm = "norm" in name.lower() or "ln_" in name
-            parameter.copy_(1 + 0.3 * noise if norm and name.endswith("weight") else 0.25 * noise)
-    return model
-
-
-def logits(model: Any, spec: StudentSpec) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        if spec.family == "vit":
-            pixels = torch.randn(2, spec.channels, spec.image_size, spec.image_size, generator=generator)
-            return model(pixel_values=pixels).logits
-        tokens = torch.randint(3, spec.vocabulary, (2, 11), generator=generator)
-        return model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
-
-
-def resized(spec: StudentSpec, **sizes: int) -> StudentSpec:
-    return StudentSpec(**(spec.to_dict() | sizes))
 
 
 def narrow(spec: StudentSpec, seed: int) -> StudentSpec:
@@ -68,46 +29,6 @@ def narrow(spec: StudentSpec, seed: int) -> StudentSpec:
         hidden = heads * draw.randint(1, spec.hidden // heads)
     sizes = {"layers": draw.randint(1, spec.layers), "ffn": draw.randint(1, spec.ffn)}
     return resized(spec, heads=heads, kv_heads=groups, hidden=hidden, **sizes)
-
-
-@pytest.mark.parametrize(
-    ("teacher", "student", "expected"),
-    [
-        (6, 3, [0, 2, 5]),
-        (6, 6, [0, 1, 2, 3, 4, 5]),
-        (12, 6, [0, 2, 4, 7, 9, 11]),
-        (12, 4, [0, 4, 7, 11]),
-        (6, 1, [0]),
-        (1, 1, [0]),
-        (5, 2, [0, 4]),
-    ],
-)
-def test_kept_layers_are_evenly_spaced(teacher: int, student: int, expected: list[int]) -> None:
-    assert layer_map(teacher, student) == expected
-
-
-def test_every_layer_map_keeps_the_first_and_last_layer_and_the_order() -> None:
-    for teacher in range(1, 30):
-        for student in range(1, teacher + 1):
-            kept = layer_map(teacher, student)
-            assert kept[0] == 0
-            assert student == 1 or kept[-1] == teacher - 1
-            assert kept == sorted(set(kept))
-            assert len(kept) == student
-            gaps = [after - before for before, after in itertools.pairwise(kept)]
-            assert not gaps or max(gaps) - min(gaps) <= 1
-
-
-@pytest.mark.parametrize("student", [0, 7])
-def test_a_layer_map_beyond_the_teacher_is_refused(student: int) -> None:
-    with pytest.raises(SpecError, match="expected 1 to 6"):
-        layer_map(6, student)
-
-
-def test_spacing_is_a_stride_where_it_divides_and_keeps_all_when_equal() -> None:
-    assert spaced(12, 4) == [0, 3, 6, 9]
-    assert spaced(7, 7) == list(range(7))
-    assert spaced(7, 3) == [0, 2, 4]
 
 
 @pytest.mark.parametrize("name", TEACHERS)
@@ -167,7 +88,7 @@ def test_dropping_dead_neurons_changes_nothing(name: str) -> None:
     kill(teacher, spec, set(), set(range(40)) - kept)
     thin = resized(spec, ffn=16)
     student = build(thin, teacher.config, seed=4)
-    assert initialise(student, teacher).neurons == sorted(kept)
+    assert initialise(student, teacher).neurons == [sorted(kept)] * spec.layers
     assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
 
 
@@ -188,8 +109,8 @@ def test_dropping_dead_heads_of_a_llama_changes_nothing(name: str, heads: int, g
     fewer = resized(spec, heads=heads, kv_heads=groups)
     student = build(fewer, teacher.config, seed=4)
     done = initialise(student, teacher)
-    assert done.heads == kept
-    assert len(done.kv_heads) == groups
+    assert done.heads == [kept] * spec.layers
+    assert [len(found) for found in done.kv_heads] == [groups] * spec.layers
     assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
 
 
@@ -200,10 +121,10 @@ def test_heads_of_the_other_families_keep_their_rows_together(name: str) -> None
     thin = resized(spec, heads=3, kv_heads=3, hidden=12)
     student = build(thin, teacher.config, seed=4)
     done = initialise(student, teacher)
-    assert done.heads == [0, 2, 4]
+    assert done.heads == [[0, 2, 4]] * spec.layers
     assert done.channels == list(range(0, 24, 2))
     first, copied = query_weight(teacher, spec), query_weight(student, thin)
-    for position, head in enumerate(done.heads):
+    for position, head in enumerate(done.heads[0]):
         rows = first[head * 4 : head * 4 + 4][:, done.channels]
         assert torch.equal(copied[position * 4 : position * 4 + 4], rows)
 
@@ -229,7 +150,7 @@ def test_the_fused_projection_of_gpt2_keeps_query_key_and_value_apart() -> None:
 
 
 READERS = re.compile(
-    r"query|key|value|intermediate|c_attn|c_fc|(q|k|v|gate|up)_proj|fc1|lm_head|score|out_proj|^classifier\.weight"
+    r"query|key|value|intermediate|c_fc|(q|k|v|gate|up)_proj|fc1|lm_head|score|out_proj|^classifier\.weight"
     r"|(pooler|classifier)\.dense\.weight"
 )
 
@@ -237,8 +158,8 @@ READERS = re.compile(
 def pair_channels(model: Any, spec: StudentSpec) -> None:
     """Give every even channel a twin in the odd one beside it, which nothing reads: norms cannot tell them apart."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            for dimension, axis in enumerate(_axes(name, spec.architecture, parameter.dim())):
+        for name, parameter in read_weights(model, with_tied=False).items():
+            for dimension, axis in enumerate(axes_of(name, spec.architecture, parameter.dim())):
                 if axis != "channels":
                     continue
                 channels = parameter.transpose(0, dimension)
@@ -277,9 +198,9 @@ def test_random_smaller_students_are_wholly_copied_and_compute(name: str, seed: 
     assert not any(parameter.isnan().any() for parameter in student.parameters())
     assert logits(student, smaller).isfinite().all()
     assert len(done.channels) == smaller.hidden
-    assert len(done.heads) == smaller.heads
-    assert len(done.neurons) == smaller.ffn
-    assert done.to_dict()["layer_map"] == layer_map(spec.layers, smaller.layers)
+    assert {len(found) for found in done.heads} == {smaller.heads}
+    assert {len(found) for found in done.neurons} == {smaller.ffn}
+    assert done.to_dict()["layer_map"] == even_layers(spec.layers, smaller.layers)
 
 
 @pytest.mark.parametrize("name", TEACHERS)
@@ -321,7 +242,7 @@ def test_of_a_narrower_head_evenly_spaced_rows_are_kept(name: str) -> None:
     student = build(slim, teacher.config, seed=4)
     found = initialise(student, teacher)
     assert found.head_rows == [0, 2]
-    assert found.heads == list(range(6))
+    assert found.heads == [list(range(6))] * spec.layers
     mixed = next(name for name, _ in student.named_parameters() if name.endswith(WRITERS_OF_HEADS))
     own, whole = (dict(model.named_parameters())[mixed].detach() for model in (student, teacher))
     rows = [head * 4 + row for head in range(6) for row in (0, 2)]
@@ -332,7 +253,7 @@ def test_of_a_narrower_head_evenly_spaced_rows_are_kept(name: str) -> None:
 def test_rows_kept_of_a_llama_head_turn_with_position_as_they_did() -> None:
     spec = resized(TEACHERS["llama"], head_dim=8)
     teacher = teacher_of(spec)
-    # Rows that are dropped write nothing, and scores are scaled by head_dim: then both say the same.
+    # Rows that are dropped write nothing, and scores are scaled by head_dim, which the queries make up for.
     dead = [head * 8 + row for head in range(spec.heads) for row in range(1, 8, 2)]
     with torch.no_grad():
         for name, weight in teacher.named_parameters():
@@ -343,9 +264,6 @@ def test_rows_kept_of_a_llama_head_turn_with_position_as_they_did() -> None:
         slim = resized(spec, head_dim=4)
         student = build(slim, teacher.config, seed=4)
         assert initialise(student, teacher).head_rows == [0, 2, 4, 6]
-        for name, weight in teacher.named_parameters():
-            if name.endswith("q_proj.weight"):
-                weight.mul_(2**0.5)
     assert torch.allclose(logits(student, slim), logits(teacher, spec), atol=1e-5)
 
 
