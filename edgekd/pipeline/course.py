@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import Diverged
+from edgekd.pipeline.begin import start_of
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.lesson import Lesson, lesson
 from edgekd.sizing.quality import CurvePoint
@@ -126,7 +127,8 @@ class Course:
         from edgekd.distill.short import train_short
 
         taught = self.lesson
-        student, _ = taught.student(self.students[name].spec, self.context.recipe.distill.seed)
+        spec = self.students[name].spec
+        student, _ = taught.student(spec, self.context.recipe.distill.seed, start_of(self.context, taught, spec))
         # Checkpoints of another plan are of another training.
         home = place or self.folder / f"every-{stretch.every}-warmup-{stretch.warmup}" / name
         return train_short(

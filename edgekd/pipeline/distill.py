@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
+from edgekd.pipeline.begin import begin
 from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
 from edgekd.pipeline.lesson import lesson
 from edgekd.pipeline.saved import publish, save_model, trained
@@ -71,14 +72,14 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     taught = lesson(context, _max_length(context))
     pad, validation = taught.pad, taught.validation
     answers = predict_logits(taught.teacher, validation, 64, pad).argmax(axis=-1)
-    student, start = taught.student(chosen_student(context), recipe.distill.seed)
+    student, begun = begin(context, taught, chosen_student(context), scratch)
     taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
         found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
         table = result.to_dict() | {"seconds": result.seconds} | _facts(context, student, found, answers)
         save_model(student, taught.tokenizer, taught.preprocessing, folder)
-        hand_over(table | {"initialisation": start.to_dict()})
+        hand_over(table | {"initialisation": begun})
 
     loop = loop_of(context)
     settings = replace(student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position))

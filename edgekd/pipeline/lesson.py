@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline.context import CACHE, TEACHER, Context
@@ -11,7 +12,12 @@ from edgekd.pipeline.saved import read_preprocessing, read_trained
 if TYPE_CHECKING:
     from edgekd.data.encode import Preprocessing
     from edgekd.student import StudentSpec
+    from edgekd.students.importance import Importance
     from edgekd.students.initialise import Initialisation
+    from edgekd.trials.bake_off import Start
+
+MOST_SAMPLES = 256  # training examples on which the teacher's parts are weighed, evenly spaced, our choice
+SAMPLES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,42 @@ class Lesson:
     validation: Any
     pad: int | None
 
-    def student(self, spec: StudentSpec, seed: int) -> tuple[Any, Initialisation]:
-        """An untrained student that starts from the teacher, and what of it. Errors: SpecError."""
+    @cached_property
+    def teacher_spec(self) -> StudentSpec:
+        """The dimensions of the teacher."""
+        from edgekd.students.families import spec_from_config
+
+        return spec_from_config(self.teacher.config)
+
+    @cached_property
+    def samples(self) -> list[dict[str, Any]]:
+        """Batches of the model's inputs, of evenly spaced training examples."""
+        from edgekd.distill.collate import Collator, model_inputs
+
+        rows = len(self.train)
+        picked = [index * rows // min(rows, MOST_SAMPLES) for index in range(min(rows, MOST_SAMPLES))]
+        examples, collate = self.train.with_format("numpy"), Collator(self.pad)
+        starts = range(0, len(picked), SAMPLES_AT_ONCE)
+        return [model_inputs(collate(examples.__getitems__(picked[at : at + SAMPLES_AT_ONCE]))) for at in starts]
+
+    @cached_property
+    def importance(self) -> Importance:
+        """What the parts of the teacher are worth on the samples."""
+        from edgekd.students.importance import measure_importance
+
+        return measure_importance(self.teacher, self.samples)
+
+    def student(self, spec: StudentSpec, seed: int, start: Start) -> tuple[Any, Initialisation]:
+        """An untrained student that begins with `start`, and what it has of the teacher. Errors: SpecError."""
         from edgekd.students.build import build
-        from edgekd.students.initialise import initialise
+        from edgekd.students.initialise import ON_INPUTS, initialise
 
         student = build(spec, self.teacher.config, seed=seed)
-        return student, initialise(student, self.teacher)
+        looks = start.method in ON_INPUTS
+        return student, initialise(
+            student, self.teacher, start.method, layers=start.layers or None,
+            batches=self.samples if looks else (), importance=self.importance if looks else None,
+        )  # fmt: skip
 
 
 def lesson(context: Context, max_length: int | None) -> Lesson:

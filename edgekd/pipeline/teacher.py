@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import RecipeError
 from edgekd.files import write_json
+from edgekd.pipeline.begin import check_start
 from edgekd.pipeline.context import (
     DATA_JSON,
     TEACHER,
@@ -62,6 +63,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
     recipe, splits = context.recipe, context.splits
     model, tokenizer, preprocessing, origin = _untrained(context)
+    check_start(recipe, model.config.model_type)
     context.progress.update("encoding the data")
     parts = {name: encode(part, preprocessing, tokenizer) for name, part in splits.parts.items() if name != "test"}
     pad = getattr(tokenizer, "pad_token_id", None)

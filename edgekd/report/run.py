@@ -45,11 +45,23 @@ class Epoch(_Told):
     learning_rate: float | None = None
 
 
-class Initialisation(_Told):
-    """Where a student's first weights came from: for each of its layers the teacher's."""
+class ComparedStart(_Told):
+    """A start that was compared: cross entropy before any step, and after `steps` where it was tried."""
 
+    method: str
+    layers: list[int]
+    initial_loss: float | None
+    steps: int
+    trained_loss: float | None
+
+
+class Initialisation(_Told):
+    """Where a student's first weights came from: how, and for each of its layers the teacher's."""
+
+    method: str | None = None
     layer_map: list[int] = Field(default_factory=list)
     copied_parameters: int | None = None
+    compared: list[ComparedStart] = Field(default_factory=list)
 
 
 class DataFacts(_Told):

@@ -10,6 +10,7 @@ from edgekd.report.markup import Child, Html, element, join, rows_of
 from edgekd.report.measured import Measured
 from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
+from edgekd.report.starts import start_text, starts_part
 from edgekd.report.steps import missing
 from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
 from edgekd.report.trials import trials_part
@@ -156,6 +157,8 @@ def training(run: RunFolder) -> Html:
     if run.student is None:
         parts.append(missing(run, "No student has been distilled yet.", "distill"))
     parts += [element("p", text) for text in _training_texts(run.teacher, run.student)]
+    if run.student is not None:
+        parts.append(starts_part(run.student.initialisation))
     if (run.teacher and run.teacher.history) or (run.student and run.student.history):
         parts.append(_training_plots(run))
     return join(*parts)
@@ -168,8 +171,8 @@ def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) ->
         right = text_from_share(teacher.validation_accuracy, 2)
         lines.append(f"Teacher: {teacher.origin}, {right} right on the validation part. {how}")
     if student is not None:
-        begun = ", ".join(str(layer + 1) for layer in student.initialisation.layer_map)
-        started = f" It started from the teacher's layers {begun}." if begun else ""
+        begun = start_text(student.initialisation)
+        started = f" {begun}" if begun else ""
         own, its = student.validation_accuracy, student.teacher_validation_accuracy
         said = f"{text_from_share(own, 2)} right on the validation part, the teacher {text_from_share(its, 2)}"
         lines.append(f"Student: {said}.{started} {_ending(student)}")

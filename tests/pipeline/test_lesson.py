@@ -7,6 +7,7 @@ import pytest
 from tiny_recipe import TINY, snapshot
 
 from edgekd.distill.evaluate import predict_logits
+from edgekd.pipeline.begin import start_of
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.distill import chosen_student
 from edgekd.pipeline.lesson import lesson
@@ -26,6 +27,8 @@ def test_the_teachers_answers_are_read_where_they_were_kept(root: Path, context:
 def test_a_student_starts_from_the_teacher_and_the_seed(root: Path) -> None:
     context = Context(load_recipe("quickstart", TINY), root, Path.cwd())
     found = lesson(context, None)
-    (one, start), (other, _) = (found.student(chosen_student(context), 17) for _ in range(2))
+    spec = chosen_student(context)
+    by = start_of(context, found, spec)
+    (one, start), (other, _) = (found.student(spec, 17, by) for _ in range(2))
     assert start.copied_parameters > 0
     assert predict_logits(one, found.validation, 64) == pytest.approx(predict_logits(other, found.validation, 64))

@@ -147,14 +147,23 @@ def student_table(spec: StudentSpec) -> dict[str, Any]:
         "schema_version": "1.0",
         "spec": spec.to_dict(),
         "parameters": weights(spec) + 1000,
-        "initialisation": {"layer_map": [0, 2, 5][: spec.layers], "copied_parameters": weights(spec)},
+        "initialisation": {
+            "method": "rotation", "layer_map": [0, 2, 5][: spec.layers], "copied_parameters": weights(spec),
+            "compared": [start("rotation", 1.21, 0.42), start("importance", 1.72, 0.55), start("random", 2.41, None)],
+        },
         "history": [*history, last],
         "best_epoch": best_epoch(history),
         "stopped": "finished",
         "validation_accuracy": max(epoch["validation_accuracy"] for epoch in history),
         "teacher_validation_accuracy": 0.9861,
         "agreement": 0.9722,
-    }
+    }  # fmt: skip
+
+
+def start(method: str, before: float, after: float | None) -> dict[str, Any]:
+    layers = [] if method == "random" else [0, 2, 5]
+    steps = 0 if after is None else 20
+    return {"method": method, "layers": layers, "initial_loss": before, "steps": steps, "trained_loss": after}
 
 
 def epochs(number: int, *, best: float, start: float, alpha: float, rate: float, seed: str) -> Iterable[dict[str, Any]]:

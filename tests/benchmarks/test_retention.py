@@ -1,0 +1,60 @@
+"""The sizes of the retention benchmark, and its arithmetic."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.student import StudentSpec
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "distillation"))
+
+from retention import CASES, Size, capacity, retained, student_of
+from starts import first_below
+
+MINILM = StudentSpec(
+    architecture="bert",
+    layers=6,
+    hidden=384,
+    heads=12,
+    ffn=1536,
+    vocabulary=30522,
+    positions=512,
+    token_types=2,
+    labels=77,
+)
+
+
+@pytest.mark.parametrize("size", CASES["banking77"], ids=lambda size: size.name)
+def test_every_student_fills_its_share(size: Size) -> None:
+    spec = student_of(MINILM, size)
+    share = capacity(spec) / capacity(MINILM)
+    assert size.share - 0.02 < share <= size.share
+    wider = StudentSpec.from_dict({**spec.to_dict(), "ffn": spec.ffn + 32})
+    assert spec.ffn == MINILM.ffn or capacity(wider) > size.share * capacity(MINILM)
+
+
+def test_a_share_that_no_student_has_is_refused() -> None:
+    with pytest.raises(SystemExit, match="no student in 6 layers of 384 is small enough"):
+        student_of(MINILM, Size(0.1, 6))
+
+
+def test_what_is_retained_is_a_ratio_with_an_interval_around_it() -> None:
+    rng = np.random.default_rng(0)
+    teacher = (rng.random(2000) < 0.9).astype(float)
+    right = np.stack([teacher * (rng.random(2000) < 0.95) for _ in range(3)])
+    share, low, high = retained(right, teacher)
+    assert low < share < high
+    assert share == pytest.approx(0.95, abs=0.01)
+    # Drawn together, what both answer rightly or both wrongly adds nothing to the interval.
+    assert retained(np.stack([teacher]), teacher) == (1.0, 1.0, 1.0)
+
+
+def test_the_first_look_at_a_loss_counts() -> None:
+    points = [[10, 2.0, 0.1], [20, 1.0, 0.5], [30, 1.1, 0.5], [40, 0.9, 0.6]]
+    assert first_below(points, 1.05) == 20
+    assert first_below(points, 0.95) == 40
+    assert first_below(points, 0.5) is None

@@ -1,0 +1,108 @@
+"""How a student begins: compared once, kept over a kill, and as the recipe says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_recipe import TINY
+
+from edgekd.errors import RecipeError
+from edgekd.pipeline import begin as module
+from edgekd.pipeline.begin import begin, check_start, start_of
+from edgekd.pipeline.context import Context
+from edgekd.pipeline.distill import chosen_student
+from edgekd.pipeline.lesson import lesson
+from edgekd.recipe import load_recipe
+
+
+def context_with(root: Path, *settings: str) -> Context:
+    return Context(load_recipe("quickstart", [*TINY, *settings]), root, Path.cwd())
+
+
+def weights_of(model: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_starts_are_compared_and_the_best_is_taken(root: Path, tmp_path: Path) -> None:
+    context = context_with(root)
+    taught, spec = lesson(context, None), chosen_student(context)
+    student, table = begin(context, taught, spec, tmp_path)
+    compared = table["compared"]
+    assert len(compared) > 1
+    assert table["method"] == compared[0]["method"]
+    assert table["layer_map"] == compared[0]["layers"]
+    tried = [entry["trained_loss"] for entry in compared if entry["trained_loss"] is not None]
+    assert tried == sorted(tried)
+    assert len(tried) == min(3, len(compared))
+    untried = [entry["initial_loss"] for entry in compared[len(tried) :]]
+    assert untried == sorted(untried)
+    # The short training is for the comparison alone: the student itself is at its start.
+    again, _ = taught.student(spec, context.recipe.distill.seed, start_from(table))
+    assert same(weights_of(student), weights_of(again))
+    assert not student.training
+
+
+def start_from(table: dict[str, Any]) -> Any:
+    from edgekd.trials.bake_off import Start
+
+    return Start(table["method"], tuple(table["layer_map"]))
+
+
+def test_after_a_kill_nothing_is_compared_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = context_with(root)
+    taught, spec = lesson(context, None), chosen_student(context)
+    first, table = begin(context, taught, spec, tmp_path)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("compared a second time")
+
+    monkeypatch.setattr(module, "_compared", never)
+    second, known = begin(context, taught, spec, tmp_path)
+    assert known == table
+    assert same(weights_of(first), weights_of(second))
+
+
+@pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "rotation"])
+def test_a_start_that_the_recipe_names_is_not_compared(root: Path, tmp_path: Path, method: str) -> None:
+    context = context_with(root, f"distill.start={method}")
+    _, table = begin(context, lesson(context, None), chosen_student(context), tmp_path)
+    assert table["method"] == method
+    assert table["compared"] == []
+    assert (table["copied_parameters"] == 0) is (method == "random")
+
+
+def test_the_start_of_a_trial_is_what_mostly_wins(root: Path) -> None:
+    context = context_with(root)
+    taught, spec = lesson(context, None), chosen_student(context)
+    narrower = spec.hidden < taught.teacher_spec.hidden
+    assert start_of(context, taught, spec).method == ("rotation" if narrower else "importance")
+    assert start_of(context, taught, taught.teacher_spec).method == "importance"
+    assert start_of(context_with(root, "distill.start=random"), taught, spec).layers == ()
+
+
+def test_the_teacher_is_weighed_on_some_of_the_training_part(root: Path) -> None:
+    taught = lesson(context_with(root), None)
+    examples = sum(len(batch["pixel_values"]) for batch in taught.samples)
+    assert examples == min(256, len(taught.train))
+    assert set(taught.samples[0]) == {"pixel_values"}
+    assert taught.importance.heads.shape == (taught.teacher_spec.layers, taught.teacher_spec.heads)
+
+
+def test_a_start_that_the_teacher_does_not_allow_is_refused_before_it_is_trained() -> None:
+    recipe = load_recipe("sst2", ["distill.start=rotation"])
+    with pytest.raises(RecipeError, match=r"which a bert does not allow.*Expected auto or one of random, uniform"):
+        check_start(recipe, "bert")
+    check_start(recipe, "gpt2")
+    check_start(load_recipe("sst2"), "bert")
+
+
+def test_random_embeddings_are_not_frozen() -> None:
+    with pytest.raises(RecipeError, match="would leave the embeddings random"):
+        load_recipe("sst2", ["distill.start=random", "distill.freeze_embeddings=true"])
