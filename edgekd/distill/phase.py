@@ -20,8 +20,8 @@ from edgekd.distill.settings import (
     Stopped,
     TrainingSettings,
     best_of,
-    epochs_since_best,
 )
+from edgekd.distill.stopping import stop_reason
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.files import make_folder
 
@@ -139,7 +139,7 @@ def training_arguments(folder: Path, settings: TrainingSettings, **schedule: Any
 
 
 class _Recorder(TrainerCallback):
-    """Writes the history, ends the phase (patience, time), and seals the checkpoints."""
+    """Writes the history, ends the phase (see stop_reason; time), and seals the checkpoints."""
 
     def __init__(self, course: Course, phase: Phase, clock: Clock, history: tuple[EpochRecord, ...]) -> None:
         self.trainer: DistillationTrainer | None = None
@@ -185,11 +185,10 @@ class _Recorder(TrainerCallback):
             learning_rate=self._learning_rate,
         )
         self.history = (*self.history, record)
-        if self.stopped is None and len(self.history) == self._phase.epochs:
-            self.stopped = "finished"
-        if self.stopped is None and epochs_since_best(self.history) >= self._course.settings.patience:
-            self.stopped = "early"
-            control.should_training_stop = True
+        if self.stopped is None:
+            self.stopped = stop_reason(self.history, self._phase.epochs, self._course.settings)
+            # After the last epoch the loop ends by itself, and its checkpoint is written all the same.
+            control.should_training_stop = self.stopped not in (None, "finished")
 
     @override
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from edgekd.recipe import Budget, Distill, FineTune
 
-Stopped = Literal["finished", "early", "budget"]
+# A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
+# The patience of a training without a teacher ends it early.
+Stopped = Literal["finished", "early", "budget", "reached_teacher", "capacity_limited"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class TrainingSettings:
 
     `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
     `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
+    `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
+    on the validation part, where they are known.
     """
 
     epochs: int
@@ -33,6 +37,13 @@ class TrainingSettings:
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
     accumulation: int = 1
+    teacher_validation_loss: float | None = None
+    teacher_validation_accuracy: float | None = None
+
+    @property
+    def of_student(self) -> bool:
+        """Whether there is a teacher: in the loss, or to be compared with."""
+        return self.alpha > 0 or self.teacher_validation_loss is not None
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
@@ -50,7 +61,7 @@ def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
 
 
 def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
-    """The settings that distil a student."""
+    """The settings that distil a student, as far as the recipe says; it knows nothing of the teacher's loss."""
     return TrainingSettings(
         epochs=distill.epochs,
         learning_rate=distill.learning_rate,

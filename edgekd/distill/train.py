@@ -25,7 +25,7 @@ from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
 
-FORMAT = 1
+FORMAT = 2
 # The last epoch polishes what is learned: at the full rate it would undo part of it.
 FINAL_LEARNING_RATE_SHARE = 0.1
 

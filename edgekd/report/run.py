@@ -79,9 +79,12 @@ class TeacherFile(_Told):
 
 
 class StudentFile(_Told):
-    """student.json: what the student is, and how it was distilled. `agreement` is the share of equal answers."""
+    """student.json: what the student is, and how it was distilled. `agreement` is the share of equal answers.
 
-    schema_version: Literal["1.0"]
+    Losses are cross entropies on the validation part, in nats; schema 1.0 has none.
+    """
+
+    schema_version: Literal["1.0", "1.1"]
     spec: dict[str, Any]
     parameters: int
     initialisation: Initialisation = Initialisation()
@@ -89,7 +92,9 @@ class StudentFile(_Told):
     best_epoch: int | None
     stopped: str | None
     validation_accuracy: float
+    validation_loss: float | None = None
     teacher_validation_accuracy: float
+    teacher_validation_loss: float | None = None
     agreement: float
 
 

@@ -11,17 +11,11 @@ from edgekd.report.measured import Measured
 from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.steps import missing
-from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+from edgekd.report.training import accuracy_figure, ending_text, labels_alone_from, loss_figure
 from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
 from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
-
-_STOPPED = {
-    "finished": "all epochs were run",
-    "early": "ended early, when further epochs brought nothing",
-    "budget": "ended by the time budget",
-}
 
 
 def choice(run: RunFolder) -> Html:
@@ -172,13 +166,15 @@ def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) ->
         started = f" It started from the teacher's layers {begun}." if begun else ""
         own, its = student.validation_accuracy, student.teacher_validation_accuracy
         said = f"{text_from_share(own, 2)} right on the validation part, the teacher {text_from_share(its, 2)}"
+        if student.validation_loss is not None and student.teacher_validation_loss is not None:
+            said += f" (cross entropy {student.validation_loss:.3g} and {student.teacher_validation_loss:.3g})"
         lines.append(f"Student: {said}.{started} {_ending(student)}")
     return lines
 
 
 def _ending(told: TeacherFile | StudentFile) -> str:
     kept = f"The weights of epoch {told.best_epoch} were kept" if told.best_epoch is not None else "It was trained"
-    why = f"; {_STOPPED.get(told.stopped, told.stopped)}" if told.stopped else ""
+    why = f"; {ending_text(told.stopped)}" if told.stopped else ""
     return f"{kept} of {len(told.history)}{why}."
 
 

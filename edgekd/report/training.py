@@ -1,15 +1,29 @@
-"""The plots of the two trainings: how teacher and student learned, epoch by epoch."""
+"""The plots of the two trainings, epoch by epoch, and the words for how they ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from edgekd.distill.stopping import CLOSE_TO_TEACHER
 from edgekd.report.figures import Figure, axis, figure, note
 from edgekd.report.run import Epoch, StudentFile, TeacherFile
 from edgekd.units import text_from_share
 
 _COLOURS = {"teacher": "@teacher", "student": "@accent"}
+_ENDINGS = {
+    "finished": "all epochs were run",
+    "early": "ended early, when further epochs brought nothing",
+    "reached_teacher": "ended early, right as often as the teacher and with a cross entropy within "
+    f"{text_from_share(CLOSE_TO_TEACHER, 0)} of its own that fell no further",
+    "capacity_limited": "ended early, when further epochs brought nothing; a larger student may learn more",
+    "budget": "out of time, the best so far was kept (raise budget.training and use --again)",
+}
+
+
+def ending_text(stopped: str | None) -> str:
+    """Why a training ended, in words; what is not one of our reasons is given back as it is."""
+    return _ENDINGS.get(stopped or "", stopped or "")
 
 
 def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from edgekd.distill.settings import (
@@ -27,6 +28,10 @@ def test_student_settings_say_what_the_recipe_says() -> None:
     for name in type(distill).model_fields:
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
+    assert settings.of_student
+    alone = student_settings(Distill(alpha=0), Budget())
+    assert not alone.of_student
+    assert replace(alone, teacher_validation_loss=0.25).of_student
 
 
 def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:
@@ -36,6 +41,7 @@ def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says()
         assert getattr(settings, name) == getattr(tune, name), name
     assert settings.alpha == 0
     assert not settings.final_ce_epoch
+    assert not settings.of_student
     assert settings.max_seconds == 60
 
 

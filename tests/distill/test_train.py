@@ -66,7 +66,7 @@ def test_an_early_stop_is_followed_by_the_last_epoch_at_alpha_zero_and_keeps_the
     settings = replace(QUICK, epochs=40, learning_rate=0.2, patience=2, alpha=0.9, final_ce_epoch=True)
     student = tiny_vit(2, layers=1, hidden=16)
     result = train(student, lesson, validation, settings, tmp_path)
-    assert result.stopped == "early"
+    assert result.stopped == "capacity_limited"
     assert len(result.history) < 41
     assert [record.alpha for record in result.history] == [0.9] * (len(result.history) - 1) + [0.0]
     assert result.best.rank == max(record.rank for record in result.history)
@@ -75,6 +75,32 @@ def test_an_early_stop_is_followed_by_the_last_epoch_at_alpha_zero_and_keeps_the
     before_last = result.history[:-1]
     best = max(range(len(before_last)), key=lambda number: before_last[number].rank)
     assert len(before_last) - 1 - best == 2
+
+
+def test_a_student_as_good_as_its_teacher_that_learns_no_more_has_reached_it(tmp_path: Path) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, epochs=40, learning_rate=1e-9, alpha=0.9, teacher_validation_loss=2.5)
+    result = train(tiny_vit(2), lesson, validation, settings, tmp_path)
+    assert result.stopped == "reached_teacher"
+    assert len(result.history) == 3
+    assert all(record.validation_loss < 2.5 for record in result.history)
+
+
+def test_a_low_distillation_loss_reaches_no_teacher(tmp_path: Path) -> None:
+    # The teacher of this lesson knows nothing and says so softly: easy to imitate, and no help with the labels.
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, epochs=6, learning_rate=1e-4, alpha=1.0, patience=9, teacher_validation_loss=1.0)
+    result = train(tiny_vit(9, layers=1), lesson, validation, settings, tmp_path)
+    assert result.history[-1].train_loss < 0.2
+    assert result.history[-1].validation_loss > 1.02
+    assert result.stopped == "finished"
+
+
+def test_without_a_teacher_patience_ends_it_early(tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=40, learning_rate=0.2, patience=2)
+    rows = digit_images(0, 32), digit_images(100, 120)
+    result = train(tiny_vit(), *rows, settings, tmp_path)
+    assert (result.stopped, len(result.history) < 40) == ("early", True)
 
 
 def test_without_a_teacher_there_is_no_last_epoch(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from tiny_recipe import TINY, run_tiny
+from tiny_recipe import TINY, Heard, run_tiny
 
+from edgekd.distill.evaluate import cross_entropy, predict_logits
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.distill import _max_length, chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
+from edgekd.pipeline.lesson import lesson
 from edgekd.recipe import load_recipe
 from edgekd.sizing.files import read_students
 
@@ -24,6 +26,20 @@ def test_the_student_is_the_chosen_one_and_started_from_the_teacher(whole: Path,
     assert 0 < table["agreement"] <= 1
     assert 0 < table["validation_accuracy"] <= 1
     assert [epoch["alpha"] for epoch in table["history"]] == [0.9, 0.9, 0.0]
+
+
+def test_teacher_and_student_are_compared_by_their_cross_entropy(
+    first_run: tuple[Path, Heard], context: Context
+) -> None:
+    root, heard = first_run
+    table = read_json(root / "student.json")
+    kept = next(epoch for epoch in table["history"] if epoch["epoch"] == table["best_epoch"])
+    taught = lesson(context, None)
+    logits = predict_logits(taught.teacher, taught.validation, 64)
+    assert table["teacher_validation_loss"] == pytest.approx(cross_entropy(logits, context.splits.validation.labels))
+    assert table["validation_loss"] == pytest.approx(kept["validation_loss"], rel=1e-5)
+    assert table["stopped"] == "finished"
+    assert heard.summaries["distill"].endswith("; all epochs were run")
 
 
 def test_the_weights_are_as_many_as_the_table_says(whole: Path) -> None:

@@ -1,10 +1,23 @@
 """The training curves."""
 
+from typing import get_args
+
 import pytest
 from drawn import check
 
+from edgekd.distill.settings import Stopped
 from edgekd.report.run import RunFolder
-from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+from edgekd.report.training import accuracy_figure, ending_text, labels_alone_from, loss_figure
+
+
+def test_every_reason_to_end_has_its_words() -> None:
+    reasons = get_args(Stopped)
+    words = [ending_text(reason) for reason in reasons]
+    assert len(set(words)) == len(reasons)
+    assert not set(words) & set(reasons)
+    assert "within 2 % of its own" in ending_text("reached_teacher")
+    assert ending_text("told by another version") == "told by another version"
+    assert ending_text(None) == ""
 
 
 def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:
