@@ -63,7 +63,7 @@ def _by_length(dataset: datasets.Dataset) -> NDArray[np.int64]:
 
 def accuracy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The share of rows whose largest logit is the label's. Errors: InputError when the lengths differ."""
-    _check_lengths(logits, labels)
+    check_lengths(logits, labels)
     return float((logits.argmax(axis=-1) == labels).mean())
 
 
@@ -77,12 +77,17 @@ def cross_entropies(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.fl
 
     Shapes: [rows]. Units: nats. Errors: InputError when the lengths differ.
     """
-    _check_lengths(logits, labels)
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    log_norm = np.log(np.exp(wide).sum(axis=-1))
-    found: NDArray[np.float64] = log_norm - wide[np.arange(len(labels)), labels]
+    check_lengths(logits, labels)
+    found: NDArray[np.float64] = -log_probabilities(logits)[np.arange(len(labels)), labels]
     return found
+
+
+def log_probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """The logarithms of the probabilities that `logits` stand for, in float64. Shapes: both [rows, classes]."""
+    wide: NDArray[np.float64] = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return wide
 
 
 def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts: NDArray[Any]) -> None:
@@ -93,7 +98,7 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
 
     Errors: TrainingError when the teacher is no better; InputError when the lengths differ.
     """
-    _check_lengths(predictions, labels)
+    check_lengths(predictions, labels)
     majority = int(np.argmax(class_counts))
     base = float((labels == majority).mean())
     reached = float((predictions == labels).mean())
@@ -106,7 +111,8 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
         )
 
 
-def _check_lengths(answers: NDArray[Any], labels: NDArray[Any]) -> None:
+def check_lengths(answers: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Errors: InputError when there are not as many answers as labels, or none."""
     if len(labels) == 0 or len(answers) != len(labels):
         raise InputError(
             f"evaluation: found {len(answers)} answers for {len(labels)} labels, expected as many, above 0"

@@ -183,6 +183,8 @@ class _Recorder(TrainerCallback):
             validation_accuracy=metrics["eval_accuracy"],
             alpha=self._phase.alpha,
             learning_rate=self._learning_rate,
+            calibration_error=metrics["eval_calibration_error"],
+            calibration_chance=metrics["eval_calibration_chance"],
         )
         self.history = (*self.history, record)
         if self.stopped is None:

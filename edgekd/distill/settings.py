@@ -95,7 +95,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`."""
+    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`.
+
+    `calibration_error` and `calibration_chance` are those of edgekd.distill.calibration, on the validation part.
+    """
 
     epoch: int
     step: int
@@ -104,6 +107,8 @@ class EpochRecord:
     validation_accuracy: float
     alpha: float
     learning_rate: float
+    calibration_error: float
+    calibration_chance: float
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -111,10 +116,30 @@ class EpochRecord:
         return (self.validation_accuracy, -self.validation_loss)
 
 
+ForkReason = Literal["better", "no_better", "worse_calibrated"]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """What came of the last epoch on labels alone, `epoch`: kept or not, and why (see edgekd.distill.fork).
+
+    Calibration errors are shares, on the validation part; `most_calibration_error` is what was allowed.
+    """
+
+    epoch: int
+    kept: bool
+    reason: ForkReason
+    calibration_error_before: float
+    calibration_error: float
+    most_calibration_error: float
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What a training did. The model holds the weights of `best_epoch`.
 
+    `fork` is what came of the last epoch on labels alone; None where there was none. Its record is the last of
+    `history` whether it was kept or not.
     `seconds` is the time used, summed over all calls that took part. It differs from run to run, so `to_dict`
     leaves it out.
     """
@@ -123,6 +148,7 @@ class TrainingResult:
     best_epoch: int
     stopped: Stopped
     seconds: float
+    fork: Fork | None = None
 
     @property
     def best(self) -> EpochRecord:
@@ -135,6 +161,7 @@ class TrainingResult:
             "history": [asdict(record) for record in self.history],
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
+            "fork": None if self.fork is None else asdict(self.fork),
         }
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
+from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
@@ -81,7 +82,7 @@ def _taken(course: Course, home: Path) -> TrainingResult:
     )
 
     history, stopped = run_phase(course, main, clock)
-    best = best_of(history)
+    best, fork = best_of(history), None
     load_weights(course.model, main.checkpoint(best) / WEIGHTS)
     if with_final and stopped != "budget":
         last = replace(
@@ -96,12 +97,13 @@ def _taken(course: Course, home: Path) -> TrainingResult:
             all_epochs=len(history) + 1,
             all_steps=history[-1].step + per_epoch,
         )
-        final, final_stopped = run_phase(course, last, clock)
-        history += final
-        best = best_of(history)
-        load_weights(course.model, (last if best.epoch > last.first_epoch else main).checkpoint(best) / WEIGHTS)
+        (final,), final_stopped = run_phase(course, last, clock)
+        fork = judged(best, final)
+        history = (*history, final)
+        kept, best = (last, final) if fork.kept else (main, best)
+        load_weights(course.model, kept.checkpoint(best) / WEIGHTS)
         stopped = "budget" if final_stopped == "budget" else stopped
-    return TrainingResult(history, best.epoch, stopped, clock.used_s)
+    return TrainingResult(history, best.epoch, stopped, clock.used_s, fork)
 
 
 @contextmanager

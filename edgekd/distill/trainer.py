@@ -21,6 +21,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
+from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
@@ -127,14 +128,18 @@ class DistillationTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Plain cross entropy and accuracy over all rows of `eval_dataset` (else the one given at the start)."""
+        """Plain cross entropy, accuracy and calibration over all rows of `eval_dataset` (else those of the start)."""
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         logits = predict_logits(self.model, rows, self.args.eval_batch_size, self.pad_token_id)
         labels = np.asarray(rows.with_format("numpy")[LABELS][:])
-        metrics = {
-            f"{metric_key_prefix}_loss": cross_entropy(logits, labels),
-            f"{metric_key_prefix}_accuracy": accuracy(logits, labels),
+        calibrated = calibration(logits, labels)
+        found = {
+            "loss": cross_entropy(logits, labels),
+            "accuracy": accuracy(logits, labels),
+            "calibration_error": calibrated.error,
+            "calibration_chance": calibrated.chance,
         }
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -43,6 +43,7 @@ class Epoch(_Told):
     validation_accuracy: float | None
     alpha: float | None = None
     learning_rate: float | None = None
+    calibration_error: float | None = None
 
 
 class Initialisation(_Told):
@@ -50,6 +51,17 @@ class Initialisation(_Told):
 
     layer_map: list[int] = Field(default_factory=list)
     copied_parameters: int | None = None
+
+
+class Fork(_Told):
+    """The last epoch of a student, on labels alone: whether it was kept and why. Calibration errors are shares."""
+
+    epoch: int
+    kept: bool
+    reason: str
+    calibration_error_before: float
+    calibration_error: float
+    most_calibration_error: float
 
 
 class DataFacts(_Told):
@@ -65,7 +77,7 @@ class DataFacts(_Told):
 class TeacherFile(_Told):
     """teacher.json: what the teacher is, and how it learned its task."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     spec: dict[str, Any]
     parameters: int
     origin: str
@@ -91,6 +103,7 @@ class StudentFile(_Told):
     history: list[Epoch]
     best_epoch: int | None
     stopped: str | None
+    fork: Fork | None = None
     validation_accuracy: float
     validation_loss: float | None = None
     teacher_validation_accuracy: float

@@ -11,7 +11,7 @@ from edgekd.report.measured import Measured
 from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.steps import missing
-from edgekd.report.training import accuracy_figure, ending_text, labels_alone_from, loss_figure
+from edgekd.report.training import accuracy_figure, ending_text, fork_text, labels_alone_from, loss_figure
 from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
@@ -169,6 +169,8 @@ def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) ->
         if student.validation_loss is not None and student.teacher_validation_loss is not None:
             said += f" (cross entropy {student.validation_loss:.3g} and {student.teacher_validation_loss:.3g})"
         lines.append(f"Student: {said}.{started} {_ending(student)}")
+        if student.fork is not None:
+            lines.append(fork_text(student.fork))
     return lines
 
 

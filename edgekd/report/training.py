@@ -7,7 +7,7 @@ from typing import Any
 
 from edgekd.distill.stopping import CLOSE_TO_TEACHER
 from edgekd.report.figures import Figure, axis, figure, note
-from edgekd.report.run import Epoch, StudentFile, TeacherFile
+from edgekd.report.run import Epoch, Fork, StudentFile, TeacherFile
 from edgekd.units import text_from_share
 
 _COLOURS = {"teacher": "@teacher", "student": "@accent"}
@@ -24,6 +24,23 @@ _ENDINGS = {
 def ending_text(stopped: str | None) -> str:
     """Why a training ended, in words; what is not one of our reasons is given back as it is."""
     return _ENDINGS.get(stopped or "", stopped or "")
+
+
+def fork_text(fork: Fork) -> str:
+    """Whether the last epoch, on labels alone, was kept, and why, in a sentence."""
+    before, after, most = (
+        text_from_share(share, 1)
+        for share in (fork.calibration_error_before, fork.calibration_error, fork.most_calibration_error)
+    )
+    begun = f"The last epoch, on labels alone, was {'kept' if fork.kept else 'not kept'}"
+    reasons = {
+        "better": f"it is better, and its calibration error of {after} is within the {most} allowed "
+        f"(before it: {before})",
+        "no_better": "it is no better than the best epoch before it",
+        "worse_calibrated": f"it is better, but its calibration error of {after} exceeds the {most} allowed "
+        f"(before it: {before})",
+    }
+    return f"{begun}: {reasons.get(fork.reason, fork.reason)}."
 
 
 def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:

@@ -3,6 +3,7 @@ from typing import Any
 
 from edgekd.distill.settings import (
     EpochRecord,
+    Fork,
     TrainingResult,
     best_of,
     epochs_since_best,
@@ -13,7 +14,7 @@ from edgekd.recipe import Budget, Distill, FineTune
 
 
 def record(epoch: int, accuracy: float, loss: float) -> Any:
-    return EpochRecord(epoch, 10 * epoch, 1.0, loss, accuracy, 0.9, 1e-3)
+    return EpochRecord(epoch, 10 * epoch, 1.0, loss, accuracy, 0.9, 1e-3, 0.1, 0.05)
 
 
 def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first() -> None:
@@ -50,3 +51,7 @@ def test_a_result_names_its_best_epoch_and_leaves_the_clock_out() -> None:
     assert result.best.validation_accuracy == 0.8
     assert "seconds" not in result.to_dict()
     assert result.to_dict()["history"][1]["epoch"] == 2
+    assert result.to_dict()["fork"] is None
+    fork = Fork(2, kept=False, reason="no_better", calibration_error_before=0.1, calibration_error=0.2,
+                most_calibration_error=0.12)  # fmt: skip
+    assert replace(result, fork=fork).to_dict()["fork"]["reason"] == "no_better"

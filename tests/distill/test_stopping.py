@@ -15,7 +15,7 @@ TEACHER = replace(STUDENT, alpha=0.0, teacher_validation_loss=None)
 def history(losses: list[float], *, train_losses: list[float] | None = None, accuracies: Any = None) -> Any:
     told = zip(losses, train_losses or losses, accuracies or [0.8] * len(losses), strict=True)
     return tuple(
-        EpochRecord(number, number, train_loss, loss, accuracy, 0.9, 1e-3)
+        EpochRecord(number, number, train_loss, loss, accuracy, 0.9, 1e-3, 0.1, 0.05)
         for number, (loss, train_loss, accuracy) in enumerate(told, start=1)
     )
 

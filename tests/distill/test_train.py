@@ -9,11 +9,13 @@ import torch
 import transformers
 from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 
+from edgekd.distill import train as module
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.checkpoints import WEIGHTS
 from edgekd.distill.evaluate import accuracy, check_teacher, cross_entropy, predict_logits
 from edgekd.distill.fingerprint import weights_hash
-from edgekd.distill.settings import TrainingSettings
+from edgekd.distill.fork import judged
+from edgekd.distill.settings import TrainingSettings, best_of
 from edgekd.distill.train import train
 from edgekd.errors import DataError, InputError
 
@@ -69,12 +71,40 @@ def test_an_early_stop_is_followed_by_the_last_epoch_at_alpha_zero_and_keeps_the
     assert result.stopped == "capacity_limited"
     assert len(result.history) < 41
     assert [record.alpha for record in result.history] == [0.9] * (len(result.history) - 1) + [0.0]
-    assert result.best.rank == max(record.rank for record in result.history)
+    assert result.best.rank == max(record.rank for record in result.history if record.epoch <= result.best_epoch)
     kept = predict_logits(student, validation, 32)
     assert accuracy(kept, labels_of(validation)) == result.best.validation_accuracy
     before_last = result.history[:-1]
     best = max(range(len(before_last)), key=lambda number: before_last[number].rank)
     assert len(before_last) - 1 - best == 2
+
+
+def test_the_last_epoch_is_a_fork_whose_fate_is_written_down(tmp_path: Path) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, alpha=0.9, final_ce_epoch=True)
+    result = train(tiny_vit(2), lesson, validation, settings, tmp_path)
+    best, last = best_of(result.history[:-1]), result.history[-1]
+    assert result.fork == judged(best, last)
+    assert result.best_epoch == (last if result.fork.kept else best).epoch
+    assert train(tiny_vit(2), lesson, validation, replace(QUICK, alpha=0.9), tmp_path).fork is None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_weights_are_those_of_the_fork_only_where_it_is_kept(
+    tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    reason: Any = "better" if kept else "worse_calibrated"
+    monkeypatch.setattr(module, "judged", lambda *both: replace(judged(*both), kept=kept, reason=reason))
+    student = tiny_vit(2)
+    result = train(student, lesson, validation, replace(QUICK, alpha=0.9, final_ce_epoch=True), tmp_path)
+    best, last = best_of(result.history[:-1]), result.history[-1]
+    assert result.best == (last if kept else best)
+    logits = predict_logits(student, validation, 32)
+    assert cross_entropy(logits, labels_of(validation)) == pytest.approx(result.best.validation_loss, rel=1e-5)
+    assert best.validation_loss != pytest.approx(last.validation_loss, rel=1e-4)
+    assert result.fork is not None
+    assert (result.fork.epoch, result.fork.kept) == (3, kept)
 
 
 def test_a_student_as_good_as_its_teacher_that_learns_no_more_has_reached_it(tmp_path: Path) -> None:

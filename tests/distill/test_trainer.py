@@ -9,6 +9,7 @@ from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 from transformers import TrainerCallback, TrainingArguments
 
 from edgekd.distill.cache import cached_logits
+from edgekd.distill.calibration import calibration
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.trainer import DistillationTrainer
@@ -115,6 +116,9 @@ def test_evaluation_is_plain_cross_entropy_over_all_rows_also_with_a_short_last_
     logits, labels = torch.tensor(predict_logits(model, rows, 11)), torch.tensor(rows["labels"])
     assert metrics["eval_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert metrics["eval_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    calibrated = calibration(logits.numpy(), labels.numpy())
+    assert metrics["eval_calibration_error"] == pytest.approx(calibrated.error, rel=1e-4)
+    assert metrics["eval_calibration_chance"] == pytest.approx(calibrated.chance, rel=0.05)
 
 
 def test_label_smoothing_is_refused(tmp_path: Path) -> None:

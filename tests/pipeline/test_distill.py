@@ -39,6 +39,8 @@ def test_teacher_and_student_are_compared_by_their_cross_entropy(
     assert table["teacher_validation_loss"] == pytest.approx(cross_entropy(logits, context.splits.validation.labels))
     assert table["validation_loss"] == pytest.approx(kept["validation_loss"], rel=1e-5)
     assert table["stopped"] == "finished"
+    assert table["fork"]["epoch"] == 3
+    assert table["best_epoch"] == 3 or not table["fork"]["kept"]
     assert heard.summaries["distill"].endswith("; all epochs were run")
 
 

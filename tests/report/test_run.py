@@ -62,11 +62,13 @@ def test_a_student_of_schema_1_0_is_read(run_root: Path, tmp_path: Path) -> None
     shutil.copytree(run_root, tmp_path / "run")
     path = tmp_path / "run" / "student.json"
     table = json.loads(path.read_text())
-    old = {name: value for name, value in table.items() if not name.endswith("validation_loss")}
+    later = ("validation_loss", "teacher_validation_loss", "fork")
+    old = {name: value for name, value in table.items() if name not in later}
     path.write_text(json.dumps({**old, "schema_version": "1.0"}))
     found = read_run(tmp_path / "run").student
     assert found is not None
     assert found.teacher_validation_loss is None
+    assert found.fork is None
 
 
 def test_further_keys_of_later_versions_are_passed_over(run_root: Path, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_the_training_says_where_it_began_and_why_it_ended(whole: RunFolder) -> 
     assert "all epochs were run" in read.said
     assert "ended early, when further epochs brought nothing" in read.said
     assert "(cross entropy 0.114 and 0.0981)" in read.said
+    assert "The last epoch, on labels alone, was not kept" in read.said
     assert "From epoch 41 the student learned from labels alone" in read.said
     assert set(read.figures) == {"accuracy-data", "loss-data"}
 
