@@ -99,16 +99,21 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
     Errors: TrainingError when the teacher is no better; InputError when the lengths differ.
     """
     check_lengths(predictions, labels)
-    majority = int(np.argmax(class_counts))
-    base = float((labels == majority).mean())
+    majority, base, needed = majority_bar(labels, class_counts)
     reached = float((predictions == labels).mean())
-    needed = base + STANDARD_ERRORS * math.sqrt(base * (1 - base) / len(labels))
     if reached <= needed:
         raise TrainingError(
             f"teacher: accuracy {reached:.3f} on {len(labels)} validation examples, expected more than {needed:.3f} "
             f"(always answering class {majority} gives {base:.3f}). A student cannot learn from it: fine-tune the "
             "teacher longer, or check that its labels are in the order of the data"
         )
+
+
+def majority_bar(labels: NDArray[Any], class_counts: NDArray[Any]) -> tuple[int, float, float]:
+    """The largest class of the training part, how often it is right, and that plus 3 binomial standard errors."""
+    majority = int(np.argmax(class_counts))
+    base = float((labels == majority).mean())
+    return majority, base, base + STANDARD_ERRORS * math.sqrt(base * (1 - base) / len(labels))
 
 
 def check_lengths(answers: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,11 @@ def work(context: Context, scratch: Path) -> Done:
     publish(scratch, context.path(STUDENT))
     write_json(context.path(STUDENT_JSON), table)
     shown, known = (text_from_share(table[f"{who}validation_accuracy"], 2) for who in ("", "teacher_"))
+    warning = f"; warning: {table['warning']}" if table["warning"] else ""
     return Done(
         (context.path(STUDENT), context.path(STUDENT_JSON)),
         f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
-        f"{shown} right on the validation part (teacher {known}); {ending_text(table['stopped'])}",
+        f"{shown} right on the validation part (teacher {known}); {ending_text(table['stopped'])}{warning}",
     )
 
 
@@ -94,9 +95,13 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
 
 def _facts(context: Context, student: Any, logits: Any, teacher_logits: Any) -> dict[str, Any]:
-    from edgekd.distill.evaluate import accuracy, cross_entropy
+    import numpy as np
 
-    labels = context.splits.validation.labels
+    from edgekd.distill.evaluate import accuracy, cross_entropy
+    from edgekd.distill.fidelity import fidelity
+
+    labels, names = context.splits.validation.labels, context.splits.label_names
+    counts = np.bincount(context.splits.train.labels, minlength=len(names))
     teacher = read_json(context.path(TEACHER_JSON))
     return {
         "schema_version": "1.1",
@@ -106,5 +111,5 @@ def _facts(context: Context, student: Any, logits: Any, teacher_logits: Any) -> 
         "validation_loss": cross_entropy(logits, labels),
         "teacher_validation_accuracy": teacher["validation_accuracy"],
         "teacher_validation_loss": cross_entropy(teacher_logits, labels),
-        "agreement": float((logits.argmax(axis=-1) == teacher_logits.argmax(axis=-1)).mean()),
+        **asdict(fidelity(logits, teacher_logits, labels, counts)),
     }

@@ -91,9 +91,10 @@ class TeacherFile(_Told):
 
 
 class StudentFile(_Told):
-    """student.json: what the student is, and how it was distilled. `agreement` is the share of equal answers.
+    """student.json: what the student is, how it was distilled, and how faithful it is to its teacher.
 
-    Losses are cross entropies on the validation part, in nats; schema 1.0 has none.
+    `agreement` is the share of equal answers. Losses are cross entropies on the validation part, `divergence` the mean
+    KL(teacher ‖ student); both in nats. Schema 1.0 has neither, and no calibration.
     """
 
     schema_version: Literal["1.0", "1.1"]
@@ -109,6 +110,10 @@ class StudentFile(_Told):
     teacher_validation_accuracy: float
     teacher_validation_loss: float | None = None
     agreement: float
+    divergence: float | None = None
+    calibration_error: float | None = None
+    teacher_calibration_error: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

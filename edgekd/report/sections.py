@@ -11,7 +11,14 @@ from edgekd.report.measured import Measured
 from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.steps import missing
-from edgekd.report.training import accuracy_figure, ending_text, fork_text, labels_alone_from, loss_figure
+from edgekd.report.training import (
+    accuracy_figure,
+    ending_text,
+    fidelity_text,
+    fork_text,
+    labels_alone_from,
+    loss_figure,
+)
 from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
@@ -150,6 +157,8 @@ def training(run: RunFolder) -> Html:
     if run.student is None:
         parts.append(missing(run, "No student has been distilled yet.", "distill"))
     parts += [element("p", text) for text in _training_texts(run.teacher, run.student)]
+    if run.student is not None and run.student.warning is not None:
+        parts.append(element("p", f"Warning: {run.student.warning}.", class_="warning"))
     if (run.teacher and run.teacher.history) or (run.student and run.student.history):
         parts.append(_training_plots(run))
     return join(*parts)
@@ -171,6 +180,7 @@ def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) ->
         lines.append(f"Student: {said}.{started} {_ending(student)}")
         if student.fork is not None:
             lines.append(fork_text(student.fork))
+        lines.append(fidelity_text(student))
     return lines
 
 

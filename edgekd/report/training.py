@@ -43,6 +43,17 @@ def fork_text(fork: Fork) -> str:
     return f"{begun}: {reasons.get(fork.reason, fork.reason)}."
 
 
+def fidelity_text(student: StudentFile) -> str:
+    """How faithful the student is to its teacher, apart from how good it is, in a sentence."""
+    told = f"It gives its teacher's answer on {text_from_share(student.agreement)} of the validation part"
+    if student.divergence is not None:
+        told += f"; its probabilities diverge from the teacher's by {student.divergence:.3g} nats on average"
+    if student.calibration_error is not None and student.teacher_calibration_error is not None:
+        own, its = text_from_share(student.calibration_error), text_from_share(student.teacher_calibration_error)
+        told += f"; its calibration error is {own}, the teacher's {its}"
+    return f"{told}."
+
+
 def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:
     """The accuracy on the validation part by epoch; the teacher's final one as a horizontal line."""
     traces = []

@@ -164,6 +164,10 @@ def student_table(spec: StudentSpec) -> dict[str, Any]:
         "teacher_validation_accuracy": 0.9861,
         "teacher_validation_loss": 0.0981,
         "agreement": 0.9722,
+        "divergence": 0.0412,
+        "calibration_error": 0.021,
+        "teacher_calibration_error": 0.0156,
+        "warning": None,
     }
 
 

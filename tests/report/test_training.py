@@ -7,7 +7,14 @@ from drawn import check
 
 from edgekd.distill.settings import Stopped
 from edgekd.report.run import RunFolder
-from edgekd.report.training import accuracy_figure, ending_text, fork_text, labels_alone_from, loss_figure
+from edgekd.report.training import (
+    accuracy_figure,
+    ending_text,
+    fidelity_text,
+    fork_text,
+    labels_alone_from,
+    loss_figure,
+)
 
 
 def test_every_reason_to_end_has_its_words() -> None:
@@ -37,6 +44,16 @@ def test_the_fork_is_told_with_its_reason(reason: str, words: str, whole: RunFol
     assert whole.student.fork is not None
     fork = whole.student.fork.model_copy(update={"reason": reason, "kept": reason == "better"})
     assert f"The last epoch, on labels alone, {words}" in fork_text(fork)
+
+
+def test_fidelity_is_told_as_far_as_it_is_known(whole: RunFolder) -> None:
+    assert whole.student is not None
+    assert fidelity_text(whole.student) == (
+        "It gives its teacher's answer on 97.2 % of the validation part; its probabilities diverge from the teacher's "
+        "by 0.0412 nats on average; its calibration error is 2.1 %, the teacher's 1.6 %."
+    )
+    old = whole.student.model_copy(update={"divergence": None, "calibration_error": None})
+    assert fidelity_text(old) == "It gives its teacher's answer on 97.2 % of the validation part."
 
 
 def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:
