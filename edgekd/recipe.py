@@ -260,6 +260,7 @@ class Distill(Model):
     """How the student learns: loss = alpha T² KL(teacher ‖ student at temperature T) + (1 - alpha) cross entropy.
 
     `final_ce_epoch` adds one last epoch with alpha 0. `freeze_embeddings` leaves the copied embedding table as it is.
+    `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
 
@@ -273,6 +274,7 @@ class Distill(Model):
     patience: Count = 3
     final_ce_epoch: bool = True
     freeze_embeddings: bool = False
+    layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 17
 
 

@@ -97,6 +97,7 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         eval_dataset=course.validation_set,
         temperature=course.settings.temperature,
         alpha=phase.alpha,
+        layer_decay=course.settings.layer_decay,
         pad_token_id=course.pad_token_id,
         callbacks=[recorder],
     )

@@ -19,6 +19,7 @@ class TrainingSettings:
 
     `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
     `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
+    `layer_decay` multiplies the rate from layer to layer on the way down (see edgekd.distill.rates).
     `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
     on the validation part, where they are known.
     """
@@ -36,6 +37,7 @@ class TrainingSettings:
     alpha: float = 0.0
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
+    layer_decay: float = 1.0
     accumulation: int = 1
     teacher_validation_loss: float | None = None
     teacher_validation_accuracy: float | None = None
@@ -75,6 +77,7 @@ def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
         alpha=distill.alpha,
         final_ce_epoch=distill.final_ce_epoch,
         freeze_embeddings=distill.freeze_embeddings,
+        layer_decay=distill.layer_decay,
     )
 
 

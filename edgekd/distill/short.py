@@ -100,8 +100,8 @@ def train_short(
                 data_seed=settings.seed, warmup_steps=stretch.warmup, lr_scheduler_type="constant_with_warmup",
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
-            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha, pad_token_id=pad_token_id,
-            callbacks=[recorder],
+            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha,
+            layer_decay=settings.layer_decay, pad_token_id=pad_token_id, callbacks=[recorder],
         )  # fmt: skip
         recorder.trainer = trainer
         trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))

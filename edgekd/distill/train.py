@@ -22,6 +22,7 @@ from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
+from edgekd.distill.rates import distances
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
@@ -144,6 +145,8 @@ def check_training(
             f"training: alpha is {settings.alpha} and the training part has no column {TEACHER_LOGITS!r}; "
             "add it with cached_logits, or set alpha to 0"
         )
+    if settings.layer_decay != 1:
+        distances(model)
     if settings.batch_size % settings.accumulation:
         raise InputError(
             f"training: found batch_size {settings.batch_size} and accumulation {settings.accumulation}, "

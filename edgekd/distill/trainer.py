@@ -26,6 +26,7 @@ from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
 from edgekd.distill.losses import distillation_loss, hard_target_loss
+from edgekd.distill.rates import parameter_groups
 from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
 
@@ -49,6 +50,7 @@ class DistillationTrainer(Trainer):
         eval_dataset: datasets.Dataset | None = None,
         temperature: float = 4.0,
         alpha: float = 0.0,
+        layer_decay: float = 1.0,
         pad_token_id: int | None = None,
         **others: Any,
     ) -> None:
@@ -72,9 +74,28 @@ class DistillationTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.temperature = temperature
         self.alpha = alpha
+        self.layer_decay = layer_decay
         self.pad_token_id = pad_token_id
         self.step_loss = 0.0
         self._loss_of_step = -1
+
+    @override
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimiser of the arguments, with a rate for each layer where `layer_decay` is not 1."""
+        if self.layer_decay == 1 or self.optimizer is not None:
+            made: torch.optim.Optimizer = super().create_optimizer(model)
+            return made
+        trained: Any = self.model if model is None else model
+        groups = parameter_groups(
+            trained,
+            learning_rate=self.args.learning_rate,
+            layer_decay=self.layer_decay,
+            weight_decay=self.args.weight_decay,
+            decayed=set(self.get_decay_parameter_names(trained)),
+        )
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+        self.optimizer = kind(groups, **options)
+        return self.optimizer
 
     @override
     def compute_loss(

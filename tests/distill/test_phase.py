@@ -89,6 +89,16 @@ def test_early_stop_and_best_epoch_survive_a_resume(tmp_path: Path, lesson: Any,
     assert (weights, result) == whole[:2]
 
 
+def test_layer_wise_rates_survive_a_resume(tmp_path: Path, lesson: Any, whole: Any) -> None:
+    validation, settings = digit_images(100, 140), replace(SETTINGS, layer_decay=0.5)
+    straight = run_until(tmp_path / "straight", lesson, validation, settings=settings)
+    run_until(tmp_path / "killed", lesson, validation, stop_at=8, settings=settings)
+    weights, result, steps = run_until(tmp_path / "killed", lesson, validation, settings=settings)
+    assert steps[0] == 7
+    assert (weights, result) == straight[:2]
+    assert weights != whole[0]
+
+
 def test_a_kill_while_the_caller_saves_costs_no_training(tmp_path: Path, lesson: Any, whole: Any) -> None:
     def save(_result: Any) -> None:
         raise Killed

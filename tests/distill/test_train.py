@@ -192,6 +192,13 @@ def test_freezing_the_embeddings_of_a_model_without_any_is_refused(tmp_path: Pat
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), settings, tmp_path)
 
 
+def test_layer_wise_rates_for_a_model_of_unknown_layers_are_refused(tmp_path: Path) -> None:
+    student = tiny_vit()
+    student.config.model_type = "other"
+    with pytest.raises(InputError, match="layer_decay and a model of type other"):
+        train(student, digit_images(0, 8), digit_images(8, 16), replace(QUICK, layer_decay=0.9), tmp_path)
+
+
 def test_max_examples_bounds_the_training_part(tmp_path: Path) -> None:
     settings = replace(QUICK, epochs=1, max_examples=20)
     result = train(tiny_vit(), digit_images(0, 64), digit_images(100, 120), settings, tmp_path)
