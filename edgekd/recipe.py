@@ -275,6 +275,7 @@ class Distill(Model):
     final_ce_epoch: bool = True
     freeze_embeddings: bool = False
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: Annotated[int, Field(ge=0)] = 17
 
 

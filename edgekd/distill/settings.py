@@ -12,6 +12,8 @@ from edgekd.recipe import Budget, Distill, FineTune
 # The patience of a training without a teacher ends it early.
 Stopped = Literal["finished", "early", "budget", "reached_teacher", "capacity_limited"]
 
+TrainingPrecision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -20,6 +22,7 @@ class TrainingSettings:
     `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
     `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
     `layer_decay` multiplies the rate from layer to layer on the way down (see edgekd.distill.rates).
+    `precision` is that of the forward pass; weights, loss and evaluation are in float32 in any case.
     `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
     on the validation part, where they are known.
     """
@@ -38,6 +41,7 @@ class TrainingSettings:
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
     layer_decay: float = 1.0
+    precision: TrainingPrecision = "fp32"
     accumulation: int = 1
     teacher_validation_loss: float | None = None
     teacher_validation_accuracy: float | None = None
@@ -78,6 +82,7 @@ def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
         final_ce_epoch=distill.final_ce_epoch,
         freeze_embeddings=distill.freeze_embeddings,
         layer_decay=distill.layer_decay,
+        precision=distill.precision,
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from typing_extensions import override
 
+from edgekd.distill import processes
 from edgekd.distill.calibration import Calibration, calibration
 from edgekd.distill.checkpoints import WEIGHTS, Checkpoint, checkpoint_folder, keep_only, load_weights, newest, seal
 from edgekd.distill.collate import LABELS
@@ -27,6 +28,7 @@ from edgekd.distill.phase import Clock, training_arguments
 from edgekd.distill.settings import EpochRecord, TrainingSettings
 from edgekd.distill.train import check_training, prepared
 from edgekd.distill.trainer import DistillationTrainer
+from edgekd.errors import InputError
 from edgekd.files import make_folder
 
 Losses = NDArray[np.float64]
@@ -83,6 +85,9 @@ def train_short(
     settings' own.
     Errors: as edgekd.distill.train.train.
     """
+    processes.join()
+    if processes.count() > 1:
+        raise InputError(f"a trial runs in one process, found {processes.count()}; call train for several")
     check_training(model, train_set, validation_set, settings)
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
@@ -101,7 +106,8 @@ def train_short(
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
             train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha,
-            layer_decay=settings.layer_decay, pad_token_id=pad_token_id, callbacks=[recorder],
+            layer_decay=settings.layer_decay, precision=settings.precision, pad_token_id=pad_token_id,
+            callbacks=[recorder],
         )  # fmt: skip
         recorder.trainer = trainer
         trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))

@@ -89,8 +89,9 @@ def test_early_stop_and_best_epoch_survive_a_resume(tmp_path: Path, lesson: Any,
     assert (weights, result) == whole[:2]
 
 
-def test_layer_wise_rates_survive_a_resume(tmp_path: Path, lesson: Any, whole: Any) -> None:
-    validation, settings = digit_images(100, 140), replace(SETTINGS, layer_decay=0.5)
+@pytest.mark.parametrize("changes", [{"layer_decay": 0.5}, {"precision": "bf16"}], ids=str)
+def test_rates_and_precision_survive_a_resume(tmp_path: Path, lesson: Any, whole: Any, changes: dict[str, Any]) -> None:
+    validation, settings = digit_images(100, 140), replace(SETTINGS, **changes)
     straight = run_until(tmp_path / "straight", lesson, validation, settings=settings)
     run_until(tmp_path / "killed", lesson, validation, stop_at=8, settings=settings)
     weights, result, steps = run_until(tmp_path / "killed", lesson, validation, settings=settings)

@@ -24,7 +24,16 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes
 
 
 def test_student_settings_say_what_the_recipe_says() -> None:
-    distill = Distill(temperature=2, alpha=0.5, epochs=7, warmup=0.1, freeze_embeddings=True, layer_decay=0.7, seed=3)
+    distill = Distill(
+        temperature=2,
+        alpha=0.5,
+        epochs=7,
+        warmup=0.1,
+        freeze_embeddings=True,
+        layer_decay=0.7,
+        precision="bf16",
+        seed=3,
+    )
     settings = student_settings(distill, Budget(training="60 s"))
     for name in type(distill).model_fields:
         assert getattr(settings, name) == getattr(distill, name), name

@@ -199,6 +199,20 @@ def test_layer_wise_rates_for_a_model_of_unknown_layers_are_refused(tmp_path: Pa
         train(student, digit_images(0, 8), digit_images(8, 16), replace(QUICK, layer_decay=0.9), tmp_path)
 
 
+def test_sharding_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="Remove fsdp"):
+        train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), QUICK, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bf16_on_a_gpu_that_does_not_compute_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(InputError, match="precision is bf16"):
+        train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, precision="bf16"), tmp_path)
+
+
 def test_max_examples_bounds_the_training_part(tmp_path: Path) -> None:
     settings = replace(QUICK, epochs=1, max_examples=20)
     result = train(tiny_vit(), digit_images(0, 64), digit_images(100, 120), settings, tmp_path)
@@ -222,7 +236,7 @@ def test_an_empty_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_accumulation_does_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="accumulation 3"):
+    with pytest.raises(InputError, match="accumulation 3 and 1 processes"):
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, accumulation=3), tmp_path)
 
 
