@@ -133,6 +133,7 @@ class Distill(Model):
 
     `final_ce_epoch` adds one last epoch with alpha 0. `freeze_embeddings` leaves the copied embedding table as it is.
     `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
+    `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
 
@@ -147,6 +148,8 @@ class Distill(Model):
     final_ce_epoch: bool = True
     freeze_embeddings: bool = False
     start: Literal["auto", "random", "uniform", "magnitude", "importance", "rotation"] = "auto"
+    layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: Annotated[int, Field(ge=0)] = 17
 
     @model_validator(mode="after")

@@ -46,6 +46,8 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("space.max_share=0.5 %", "min_share must be below max_share"),
         ("distill.epochs=0", "greater than or equal to 1"),
         ("distill.alpha=2", "less than or equal to 1"),
+        ("distill.layer_decay=0", "greater than 0"),
+        ("distill.precision=fp8", "'fp32' or 'bf16'"),
         ("distill.learning_rate=2.0", "less than 1"),
         ("teacher.model=x", "either model or architecture"),
         ("teacher.fine_tune=", "would stay untrained"),

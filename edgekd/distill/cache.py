@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.distill import processes
 from edgekd.distill.arrow import flat_values, stream_bytes, table_of_logits
 from edgekd.distill.collate import ROW, TEACHER_LOGITS
 from edgekd.distill.evaluate import predict_logits
@@ -47,6 +48,8 @@ def cached_logits(
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
     key and set of rows has its own cache. `on_rows` is told the rows done and the rows in all after each shard.
 
+    Of several processes, which all call this, the first one asks the teacher and writes; all of them read.
+
     Errors: DataError when `row` is missing or not unique; RecordError when the cache on disk is damaged or does not
     agree with the model; TrainingError when the teacher answers NaN.
     """
@@ -57,20 +60,26 @@ def cached_logits(
         "data": dataset_hash(dataset) if key is None else key,
         "rows": sha256_of_bytes(np.sort(rows).tobytes()),
     }
-    home = make_folder(folder / content_hash(identity)[:32])
+    home = folder / content_hash(identity)[:32]
+
+    def write() -> None:
+        if (make_folder(home) / "cache.json").is_file():
+            return
+        shards = _write_shards(
+            model,
+            dataset,
+            rows,
+            home,
+            batch_size=batch_size,
+            pad_token_id=pad_token_id,
+            shard_rows=shard_rows,
+            on_rows=on_rows,
+        )
+        write_json(home / "cache.json", {**identity, "shards": shards})
+
+    processes.join()
     with silent_libraries():
-        if not (home / "cache.json").is_file():
-            shards = _write_shards(
-                model,
-                dataset,
-                rows,
-                home,
-                batch_size=batch_size,
-                pad_token_id=pad_token_id,
-                shard_rows=shard_rows,
-                on_rows=on_rows,
-            )
-            write_json(home / "cache.json", {**identity, "shards": shards})
+        processes.done_by_first(write)
         logits = _aligned(_read_cache(home, identity), rows, home)
         _check_probes(model, dataset, logits, home, pad_token_id)
         plain = dataset.remove_columns(TEACHER_LOGITS) if TEACHER_LOGITS in dataset.column_names else dataset

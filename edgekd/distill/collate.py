@@ -14,6 +14,7 @@ from edgekd.errors import InputError
 LABELS = "labels"
 ROW = "row"
 TEACHER_LOGITS = "teacher_logits"
+IGNORED = -100  # in place of a label: no loss, as transformers and torch have it
 
 # What is for the loss or for us, and not for the model's forward.
 NOT_FOR_THE_MODEL = (LABELS, ROW, TEACHER_LOGITS)

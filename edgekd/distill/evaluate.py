@@ -63,7 +63,7 @@ def _by_length(dataset: datasets.Dataset) -> NDArray[np.int64]:
 
 def accuracy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The share of rows whose largest logit is the label's. Errors: InputError when the lengths differ."""
-    _check_lengths(logits, labels)
+    check_lengths(logits, labels)
     return float((logits.argmax(axis=-1) == labels).mean())
 
 
@@ -77,11 +77,8 @@ def cross_entropies(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.fl
 
     Shapes: [rows]. Units: nats. Errors: InputError when the lengths differ.
     """
-    _check_lengths(logits, labels)
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    log_norm = np.log(np.exp(wide).sum(axis=-1))
-    found: NDArray[np.float64] = log_norm - wide[np.arange(len(labels)), labels]
+    check_lengths(logits, labels)
+    found: NDArray[np.float64] = -log_probabilities(logits)[np.arange(len(labels)), labels]
     return found
 
 
@@ -102,6 +99,14 @@ def scaled_cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     return cross_entropy((low + high) / 2 * logits, labels)
 
 
+def log_probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """The logarithms of the probabilities that `logits` stand for, in float64. Shapes: both [rows, classes]."""
+    wide: NDArray[np.float64] = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return wide
+
+
 def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts: NDArray[Any]) -> None:
     """Nothing, when the teacher's accuracy is above the majority class's by more than 3 standard errors.
 
@@ -110,11 +115,9 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
 
     Errors: TrainingError when the teacher is no better; InputError when the lengths differ.
     """
-    _check_lengths(predictions, labels)
-    majority = int(np.argmax(class_counts))
-    base = float((labels == majority).mean())
+    check_lengths(predictions, labels)
+    majority, base, needed = majority_bar(labels, class_counts)
     reached = float((predictions == labels).mean())
-    needed = base + STANDARD_ERRORS * math.sqrt(base * (1 - base) / len(labels))
     if reached <= needed:
         raise TrainingError(
             f"teacher: accuracy {reached:.3f} on {len(labels)} validation examples, expected more than {needed:.3f} "
@@ -123,7 +126,15 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
         )
 
 
-def _check_lengths(answers: NDArray[Any], labels: NDArray[Any]) -> None:
+def majority_bar(labels: NDArray[Any], class_counts: NDArray[Any]) -> tuple[int, float, float]:
+    """The largest class of the training part, how often it is right, and that plus 3 binomial standard errors."""
+    majority = int(np.argmax(class_counts))
+    base = float((labels == majority).mean())
+    return majority, base, base + STANDARD_ERRORS * math.sqrt(base * (1 - base) / len(labels))
+
+
+def check_lengths(answers: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Errors: InputError when there are not as many answers as labels, or none."""
     if len(labels) == 0 or len(answers) != len(labels):
         raise InputError(
             f"evaluation: found {len(answers)} answers for {len(labels)} labels, expected as many, above 0"

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from edgekd.distill import processes
 from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
 from edgekd.distill.settings import (
     EpochRecord,
@@ -20,8 +21,8 @@ from edgekd.distill.settings import (
     Stopped,
     TrainingSettings,
     best_of,
-    epochs_since_best,
 )
+from edgekd.distill.stopping import stop_reason
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.files import make_folder
 
@@ -84,7 +85,7 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
 
     Goes on from the newest whole checkpoint in `phase.folder`.
     """
-    start = newest(make_folder(phase.folder))
+    start = processes.done_by_first(lambda: newest(make_folder(phase.folder)))
     if start is not None:
         clock.before_s = max(clock.before_s, start.seconds)
         if start.stopped is not None:
@@ -97,10 +98,14 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         eval_dataset=course.validation_set,
         temperature=course.settings.temperature,
         alpha=phase.alpha,
+        layer_decay=course.settings.layer_decay,
+        precision=course.settings.precision,
         pad_token_id=course.pad_token_id,
         callbacks=[recorder],
     )
     recorder.trainer = trainer
+    # Making a trainer seeds all processes alike; dropout should fall differently on the rows of each.
+    torch.manual_seed(phase.seed + processes.rank())
     trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
     return recorder.history, recorder.stopped or "finished"
 
@@ -118,7 +123,7 @@ def training_arguments(folder: Path, settings: TrainingSettings, **schedule: Any
     with_cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=max(1, settings.batch_size // settings.accumulation),
+        per_device_train_batch_size=max(1, settings.batch_size // (settings.accumulation * processes.count())),
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         weight_decay=settings.weight_decay,
@@ -129,6 +134,7 @@ def training_arguments(folder: Path, settings: TrainingSettings, **schedule: Any
         report_to=[],
         disable_tqdm=True,
         log_level="error",
+        log_level_replica="error",
         use_cpu=not with_cuda,
         dataloader_pin_memory=with_cuda,
         **schedule,
@@ -139,7 +145,7 @@ def training_arguments(folder: Path, settings: TrainingSettings, **schedule: Any
 
 
 class _Recorder(TrainerCallback):
-    """Writes the history, ends the phase (patience, time), and seals the checkpoints."""
+    """Writes the history, ends the phase (see stop_reason; time), and seals the checkpoints."""
 
     def __init__(self, course: Course, phase: Phase, clock: Clock, history: tuple[EpochRecord, ...]) -> None:
         self.trainer: DistillationTrainer | None = None
@@ -150,10 +156,10 @@ class _Recorder(TrainerCallback):
 
     @override
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self._clock.over:
+        if processes.first_says(self._clock.over):
             self.stopped = "budget"
             control.should_training_stop = True
-        if self._course.on_progress is not None and self.trainer is not None:
+        if self._course.on_progress is not None and self.trainer is not None and processes.is_first():
             phase = self._phase
             self._course.on_progress(
                 Progress(
@@ -183,16 +189,20 @@ class _Recorder(TrainerCallback):
             validation_accuracy=metrics["eval_accuracy"],
             alpha=self._phase.alpha,
             learning_rate=self._learning_rate,
+            calibration_error=metrics["eval_calibration_error"],
+            calibration_chance=metrics["eval_calibration_chance"],
         )
         self.history = (*self.history, record)
-        if self.stopped is None and len(self.history) == self._phase.epochs:
-            self.stopped = "finished"
-        if self.stopped is None and epochs_since_best(self.history) >= self._course.settings.patience:
-            self.stopped = "early"
-            control.should_training_stop = True
+        if self.stopped is None:
+            self.stopped = stop_reason(self.history, self._phase.epochs, self._course.settings)
+            # After the last epoch the loop ends by itself, and its checkpoint is written all the same.
+            control.should_training_stop = self.stopped not in (None, "finished")
 
     @override
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        folder = checkpoint_folder(self._phase.folder, state.global_step)
+        processes.wait_for_all()  # each has written its own random state there
+        processes.done_by_first(lambda: self._seal(checkpoint_folder(self._phase.folder, state.global_step)))
+
+    def _seal(self, folder: Path) -> None:
         seal(Checkpoint(folder, self.history, self.stopped, self._clock.used_s))
         keep_only(self._phase.folder, [folder, self._phase.checkpoint(best_of(self.history))])

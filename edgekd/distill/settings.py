@@ -8,7 +8,11 @@ from typing import Any, Literal
 
 from edgekd.recipe import Budget, Distill, FineTune
 
-Stopped = Literal["finished", "early", "budget"]
+# A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
+# The patience of a training without a teacher ends it early.
+Stopped = Literal["finished", "early", "budget", "reached_teacher", "capacity_limited"]
+
+TrainingPrecision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,10 @@ class TrainingSettings:
 
     `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
     `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
+    `layer_decay` multiplies the rate from layer to layer on the way down (see edgekd.distill.rates).
+    `precision` is that of the forward pass; weights, loss and evaluation are in float32 in any case.
+    `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
+    on the validation part, where they are known.
     """
 
     epochs: int
@@ -32,7 +40,16 @@ class TrainingSettings:
     alpha: float = 0.0
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
+    layer_decay: float = 1.0
+    precision: TrainingPrecision = "fp32"
     accumulation: int = 1
+    teacher_validation_loss: float | None = None
+    teacher_validation_accuracy: float | None = None
+
+    @property
+    def of_student(self) -> bool:
+        """Whether there is a teacher: in the loss, or to be compared with."""
+        return self.alpha > 0 or self.teacher_validation_loss is not None
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
@@ -50,7 +67,7 @@ def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
 
 
 def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
-    """The settings that distil a student."""
+    """The settings that distil a student, as far as the recipe says; it knows nothing of the teacher's loss."""
     return TrainingSettings(
         epochs=distill.epochs,
         learning_rate=distill.learning_rate,
@@ -64,6 +81,8 @@ def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
         alpha=distill.alpha,
         final_ce_epoch=distill.final_ce_epoch,
         freeze_embeddings=distill.freeze_embeddings,
+        layer_decay=distill.layer_decay,
+        precision=distill.precision,
     )
 
 
@@ -84,7 +103,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`."""
+    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`.
+
+    `calibration_error` and `calibration_chance` are those of edgekd.distill.calibration, on the validation part.
+    """
 
     epoch: int
     step: int
@@ -93,6 +115,8 @@ class EpochRecord:
     validation_accuracy: float
     alpha: float
     learning_rate: float
+    calibration_error: float
+    calibration_chance: float
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -100,10 +124,30 @@ class EpochRecord:
         return (self.validation_accuracy, -self.validation_loss)
 
 
+ForkReason = Literal["better", "no_better", "worse_calibrated"]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """What came of the last epoch on labels alone, `epoch`: kept or not, and why (see edgekd.distill.fork).
+
+    Calibration errors are shares, on the validation part; `most_calibration_error` is what was allowed.
+    """
+
+    epoch: int
+    kept: bool
+    reason: ForkReason
+    calibration_error_before: float
+    calibration_error: float
+    most_calibration_error: float
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What a training did. The model holds the weights of `best_epoch`.
 
+    `fork` is what came of the last epoch on labels alone; None where there was none. Its record is the last of
+    `history` whether it was kept or not.
     `seconds` is the time used, summed over all calls that took part. It differs from run to run, so `to_dict`
     leaves it out.
     """
@@ -112,6 +156,7 @@ class TrainingResult:
     best_epoch: int
     stopped: Stopped
     seconds: float
+    fork: Fork | None = None
 
     @property
     def best(self) -> EpochRecord:
@@ -124,6 +169,7 @@ class TrainingResult:
             "history": [asdict(record) for record in self.history],
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
+            "fork": None if self.fork is None else asdict(self.fork),
         }
 
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from typing_extensions import override
 
+from edgekd.distill import processes
+from edgekd.distill.calibration import Calibration, calibration
 from edgekd.distill.checkpoints import WEIGHTS, Checkpoint, checkpoint_folder, keep_only, load_weights, newest, seal
 from edgekd.distill.collate import LABELS
 from edgekd.distill.evaluate import accuracy, cross_entropies, predict_logits
@@ -26,6 +28,7 @@ from edgekd.distill.phase import Clock, training_arguments
 from edgekd.distill.settings import EpochRecord, TrainingSettings
 from edgekd.distill.train import check_training, prepared
 from edgekd.distill.trainer import DistillationTrainer
+from edgekd.errors import InputError
 from edgekd.files import make_folder
 
 Losses = NDArray[np.float64]
@@ -82,6 +85,9 @@ def train_short(
     settings' own.
     Errors: as edgekd.distill.train.train.
     """
+    processes.join()
+    if processes.count() > 1:
+        raise InputError(f"a trial runs in one process, found {processes.count()}; call train for several")
     check_training(model, train_set, validation_set, settings)
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
@@ -90,7 +96,7 @@ def train_short(
         history = () if start is None else start.history
         if start is not None and history[-1].step >= stretch.end:
             load_weights(model, start.folder / WEIGHTS)
-            return Short(history, judge()[0], start.seconds)
+            return Short(history, judge().losses, start.seconds)
         recorder = _Recorder(judge, stretch, folder, clock, watch or Watch(), history)
         trainer = DistillationTrainer(
             model,
@@ -99,12 +105,20 @@ def train_short(
                 data_seed=settings.seed, warmup_steps=stretch.warmup, lr_scheduler_type="constant_with_warmup",
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
-            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha, pad_token_id=pad_token_id,
+            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha,
+            layer_decay=settings.layer_decay, precision=settings.precision, pad_token_id=pad_token_id,
             callbacks=[recorder],
         )  # fmt: skip
         recorder.trainer = trainer
         trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
     return Short(recorder.history, recorder.losses, clock.used_s)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    losses: Losses
+    accuracy: float
+    calibration: Calibration
 
 
 class _Judge:
@@ -114,10 +128,10 @@ class _Judge:
         self._model, self._dataset, self._batch_size, self._pad = model, dataset, batch_size, pad_token_id
         self._labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
 
-    def __call__(self) -> tuple[Losses, float]:
-        """The loss of each example, and the share of right answers."""
+    def __call__(self) -> _Judgement:
         logits = predict_logits(self._model, self._dataset, self._batch_size, self._pad)
-        return cross_entropies(logits, self._labels), accuracy(logits, self._labels)
+        labels = self._labels
+        return _Judgement(cross_entropies(logits, labels), accuracy(logits, labels), calibration(logits, labels))
 
 
 class _Recorder(TrainerCallback):
@@ -135,15 +149,16 @@ class _Recorder(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         step = state.global_step
         if step % self._stretch.every == 0 or step == self._stretch.end:
-            self.losses, right = self._judge()
-            self._record(step, right)
+            judged = self._judge()
+            self.losses = judged.losses
+            self._record(step, judged)
             control.should_save = True
             if not self._watch.evaluated(self.history, self.losses):
                 control.should_training_stop = True
         if not self._watch.stepped(step):
             control.should_training_stop = True
 
-    def _record(self, step: int, right: float) -> None:
+    def _record(self, step: int, judged: _Judgement) -> None:
         trainer = self.trainer
         if trainer is None:
             raise AssertionError("a recorder is used without its trainer")
@@ -151,10 +166,12 @@ class _Recorder(TrainerCallback):
             epoch=len(self.history) + 1,
             step=step,
             train_loss=trainer.step_loss,
-            validation_loss=float(self.losses.mean()),
-            validation_accuracy=right,
+            validation_loss=float(judged.losses.mean()),
+            validation_accuracy=judged.accuracy,
             alpha=trainer.alpha,
             learning_rate=float(trainer._get_learning_rate()),  # noqa: SLF001
+            calibration_error=judged.calibration.error,
+            calibration_chance=judged.calibration.chance,
         )
         self.history = (*self.history, record)
 

@@ -16,16 +16,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgekd.distill import processes
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
+from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
+from edgekd.distill.rates import distances
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
 
-FORMAT = 1
+FORMAT = 2
 # The last epoch polishes what is learned: at the full rate it would undo part of it.
 FINAL_LEARNING_RATE_SHARE = 0.1
 
@@ -47,20 +50,37 @@ def train(
     the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
     They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
 
+    Under torchrun or accelerate launch every process calls this with the same arguments, and `folder` is one that all
+    of them see. They take the steps that one process would take, each with its share of the rows; the first one
+    evaluates, writes, watches the time, and calls `on_progress` and `save`.
+
     Errors: InputError for data that does not fit the settings; DataError for empty parts or labels outside the model's;
     TrainingError when the loss is no number or memory runs out; StorageError when a checkpoint cannot be written.
     """
+    processes.check_whole_models()
+    processes.join()
     check_training(model, train_set, validation_set, settings)
     examples = _drawn(train_set, settings)
-    checkpoints = make_folder(folder / "checkpoints")
-    home = checkpoints / _training_key(model, examples, validation_set, settings)[:32]
+    key = _training_key(model, examples, validation_set, settings)
+    if not processes.all_say_the_same(key):
+        raise InputError(
+            "training: the processes were given different data, settings or first weights, expected the same in all. "
+            "Read the same files in each, and draw the first weights from one seed"
+        )
+    checkpoints = processes.done_by_first(lambda: make_folder(folder / "checkpoints"))
+    home = checkpoints / key[:32]
     with prepared(model, settings):
         course = Course(model, examples, validation_set, settings, pad_token_id, on_progress)
         result = _taken(course, home)
+    processes.wait_for_all()  # each has read the best weights
+    processes.done_by_first(lambda: _ended(result, checkpoints, save))
+    return result
+
+
+def _ended(result: TrainingResult, checkpoints: Path, save: Callable[[TrainingResult], None] | None) -> None:
     if save is not None:
         save(result)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return result
 
 
 def _taken(course: Course, home: Path) -> TrainingResult:
@@ -81,7 +101,7 @@ def _taken(course: Course, home: Path) -> TrainingResult:
     )
 
     history, stopped = run_phase(course, main, clock)
-    best = best_of(history)
+    best, fork = best_of(history), None
     load_weights(course.model, main.checkpoint(best) / WEIGHTS)
     if with_final and stopped != "budget":
         last = replace(
@@ -96,12 +116,13 @@ def _taken(course: Course, home: Path) -> TrainingResult:
             all_epochs=len(history) + 1,
             all_steps=history[-1].step + per_epoch,
         )
-        final, final_stopped = run_phase(course, last, clock)
-        history += final
-        best = best_of(history)
-        load_weights(course.model, (last if best.epoch > last.first_epoch else main).checkpoint(best) / WEIGHTS)
+        (final,), final_stopped = run_phase(course, last, clock)
+        fork = judged(best, final)
+        history = (*history, final)
+        kept, best = (last, final) if fork.kept else (main, best)
+        load_weights(course.model, kept.checkpoint(best) / WEIGHTS)
         stopped = "budget" if final_stopped == "budget" else stopped
-    return TrainingResult(history, best.epoch, stopped, clock.used_s)
+    return TrainingResult(history, best.epoch, stopped, clock.used_s, fork)
 
 
 @contextmanager
@@ -142,10 +163,14 @@ def check_training(
             f"training: alpha is {settings.alpha} and the training part has no column {TEACHER_LOGITS!r}; "
             "add it with cached_logits, or set alpha to 0"
         )
-    if settings.batch_size % settings.accumulation:
+    if settings.layer_decay != 1:
+        distances(model)
+    if settings.precision == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise InputError("training: precision is bf16, which this GPU does not compute; set it to fp32")
+    if settings.batch_size % (settings.accumulation * processes.count()):
         raise InputError(
-            f"training: found batch_size {settings.batch_size} and accumulation {settings.accumulation}, "
-            "expected a batch size that it divides"
+            f"training: found batch_size {settings.batch_size}, accumulation {settings.accumulation} and "
+            f"{processes.count()} processes, expected a batch size that the product of the two divides"
         )
 
 
@@ -172,6 +197,7 @@ def _training_key(
             "weights": weights_hash(model),
             "train": dataset_hash(train_set),
             "validation": dataset_hash(validation_set),
+            "processes": processes.count(),
         }
     )
 

@@ -7,10 +7,13 @@ What is different from the stock Trainer, and why:
 - Evaluation is plain cross entropy and accuracy over all rows, comparable with any other model's. The stock loop
   averages batch means, which overweights a short last batch.
 - Weights are saved and loaded tensor by tensor, with no renaming on the way, so that resuming is exact.
+- Several processes take the very steps that one would take. The stock loop fills up the last batches with rows that
+  were seen before, and lets a process find out alone that its loss is no number.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,19 @@ import datasets
 import numpy as np
 import safetensors
 import torch
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
+from edgekd.distill import processes
+from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
 from edgekd.distill.losses import distillation_loss, hard_target_loss
+from edgekd.distill.rates import parameter_groups
+from edgekd.distill.settings import TrainingPrecision
+from edgekd.distill.shares import is_filler, share_loader
 from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
 
@@ -34,7 +43,10 @@ class DistillationTrainer(Trainer):
 
     The teacher itself is no part of it: only its answers are, so they can never end up in a checkpoint or optimiser.
 
-    Errors: InputError when label smoothing is asked for; Diverged when the loss is no number.
+    With `precision` bf16 the forward pass of a training step is one of mixed precision; weights, loss, optimiser and
+    evaluation stay in float32.
+
+    Errors: InputError when label smoothing or sharding is asked for; Diverged when the loss is no number.
     """
 
     loss_is_scaled_for_ga = True
@@ -48,6 +60,8 @@ class DistillationTrainer(Trainer):
         eval_dataset: datasets.Dataset | None = None,
         temperature: float = 4.0,
         alpha: float = 0.0,
+        layer_decay: float = 1.0,
+        precision: TrainingPrecision = "fp32",
         pad_token_id: int | None = None,
         **others: Any,
     ) -> None:
@@ -56,6 +70,7 @@ class DistillationTrainer(Trainer):
                 f"training: found label_smoothing_factor {args.label_smoothing_factor}, expected 0: "
                 "smoothed labels teach a student less, and the teacher's logits are soft already"
             )
+        processes.check_whole_models(sharded=bool(args.fsdp))
         args.remove_unused_columns = False
         args.label_names = [LABELS]
         super().__init__(
@@ -71,9 +86,54 @@ class DistillationTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.temperature = temperature
         self.alpha = alpha
+        self.layer_decay = layer_decay
+        self.precision = precision
         self.pad_token_id = pad_token_id
         self.step_loss = 0.0
         self._loss_of_step = -1
+
+    @override
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The batches of this process."""
+        if self.args.world_size == 1:
+            made: DataLoader[Any] = super().get_train_dataloader()
+            return made
+        return share_loader(
+            self.train_dataset,
+            self._get_train_sampler(),
+            Collator(self.pad_token_id),
+            part_rows=self.args.per_device_train_batch_size * self.args.world_size,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            rank=self.args.process_index,
+            count=self.args.world_size,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    @override
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimiser of the arguments, with a rate for each layer where `layer_decay` is not 1."""
+        if self.layer_decay == 1 or self.optimizer is not None:
+            made: torch.optim.Optimizer = super().create_optimizer(model)
+            return made
+        trained: Any = self.model if model is None else model
+        groups = parameter_groups(
+            trained,
+            learning_rate=self.args.learning_rate,
+            layer_decay=self.layer_decay,
+            weight_decay=self.args.weight_decay,
+            decayed=set(self.get_decay_parameter_names(trained)),
+        )
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+        self.optimizer = kind(groups, **options)
+        return self.optimizer
+
+    @override
+    def compute_loss_context_manager(self) -> ExitStack:
+        """Where the loss of a training step is computed: under autocast, with `precision` bf16."""
+        around: ExitStack = super().compute_loss_context_manager()
+        if self.precision == "bf16":
+            around.enter_context(torch.autocast(self.args.device.type, dtype=torch.bfloat16))
+        return around
 
     @override
     def compute_loss(
@@ -100,6 +160,8 @@ class DistillationTrainer(Trainer):
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             # The count is over all processes, and their gradients are averaged.
             loss = loss * self.accelerator.num_processes
+        if self.args.world_size > 1 and is_filler(labels):
+            loss = loss * 0.0
         return (loss, outputs) if return_outputs else loss
 
     @override
@@ -109,7 +171,7 @@ class DistillationTrainer(Trainer):
         """The loss of one part of a step, after its backward pass. Errors: Diverged when it is no number."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         step = self.state.global_step + 1
-        value = loss.item()
+        value = processes.mean_of_all(loss.item())
         if not np.isfinite(value):
             rate = self._get_learning_rate()
             raise Diverged(
@@ -127,17 +189,27 @@ class DistillationTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Plain cross entropy and accuracy over all rows of `eval_dataset` (else the one given at the start)."""
+        """Plain cross entropy, accuracy and calibration over all rows of `eval_dataset` (else those of the start).
+
+        Of several processes the first one computes them for all.
+        """
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        logits = predict_logits(self.model, rows, self.args.eval_batch_size, self.pad_token_id)
-        labels = np.asarray(rows.with_format("numpy")[LABELS][:])
-        metrics = {
-            f"{metric_key_prefix}_loss": cross_entropy(logits, labels),
-            f"{metric_key_prefix}_accuracy": accuracy(logits, labels),
-        }
+        found = processes.done_by_first(lambda: self._measured(rows))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _measured(self, rows: Any) -> dict[str, float]:
+        logits = predict_logits(self.model, rows, self.args.eval_batch_size, self.pad_token_id)
+        labels = np.asarray(rows.with_format("numpy")[LABELS][:])
+        calibrated = calibration(logits, labels)
+        return {
+            "loss": cross_entropy(logits, labels),
+            "accuracy": accuracy(logits, labels),
+            "calibration_error": calibrated.error,
+            "calibration_chance": calibrated.chance,
+        }
 
     @property
     def _home(self) -> Path:
@@ -154,7 +226,8 @@ class DistillationTrainer(Trainer):
 
     @override
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        save_weights(self.model, (Path(output_dir) if output_dir else self._home) / WEIGHTS)
+        if self.args.should_save:
+            save_weights(self.model, (Path(output_dir) if output_dir else self._home) / WEIGHTS)
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

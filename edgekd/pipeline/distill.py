@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHE
 from edgekd.pipeline.lesson import lesson
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.size import loop_of
-from edgekd.pipeline.teacher import out_of_time, training_progress
+from edgekd.pipeline.teacher import training_progress
+from edgekd.report.training import ending_text
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count, text_from_share
@@ -56,47 +57,60 @@ def work(context: Context, scratch: Path) -> Done:
     publish(scratch, context.path(STUDENT))
     write_json(context.path(STUDENT_JSON), table)
     shown, known = (text_from_share(table[f"{who}validation_accuracy"], 2) for who in ("", "teacher_"))
+    warning = f"; warning: {table['warning']}" if table["warning"] else ""
     return Done(
         (context.path(STUDENT), context.path(STUDENT_JSON)),
         f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
-        f"{shown} right on the validation part (teacher {known}){out_of_time(table)}",
+        f"{shown} right on the validation part (teacher {known}); {ending_text(table['stopped'])}{warning}",
     )
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
-    from edgekd.distill.evaluate import predict_logits
+    from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
     from edgekd.distill.settings import student_settings
     from edgekd.distill.train import train
 
     recipe = context.recipe
     taught = lesson(context, _max_length(context))
     pad, validation = taught.pad, taught.validation
-    answers = predict_logits(taught.teacher, validation, 64, pad).argmax(axis=-1)
+    answers = predict_logits(taught.teacher, validation, 64, pad)
+    labels = context.splits.validation.labels
     student, begun = begin(context, taught, chosen_student(context), scratch)
     taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
-        found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
+        found = predict_logits(student, validation, 64, pad)
         table = result.to_dict() | {"seconds": result.seconds} | _facts(context, student, found, answers)
         save_model(student, taught.tokenizer, taught.preprocessing, folder)
         hand_over(table | {"initialisation": begun})
 
     loop = loop_of(context)
-    settings = replace(student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position))
+    settings = replace(
+        student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position),
+        teacher_validation_loss=cross_entropy(answers, labels), teacher_validation_accuracy=accuracy(answers, labels),
+    )  # fmt: skip
     train(
         student, taught.train, validation, settings, scratch, pad_token_id=pad,
         on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 
 
-def _facts(context: Context, student: Any, found: Any, teacher_answers: Any) -> dict[str, Any]:
-    labels = context.splits.validation.labels
+def _facts(context: Context, student: Any, logits: Any, teacher_logits: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from edgekd.distill.evaluate import accuracy, cross_entropy
+    from edgekd.distill.fidelity import fidelity
+
+    labels, names = context.splits.validation.labels, context.splits.label_names
+    counts = np.bincount(context.splits.train.labels, minlength=len(names))
     teacher = read_json(context.path(TEACHER_JSON))
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "spec": chosen_student(context).to_dict(),
         "parameters": sum(parameter.numel() for parameter in student.parameters()),
-        "validation_accuracy": float((found == labels).mean()),
+        "validation_accuracy": accuracy(logits, labels),
+        "validation_loss": cross_entropy(logits, labels),
         "teacher_validation_accuracy": teacher["validation_accuracy"],
-        "agreement": float((found == teacher_answers).mean()),
+        "teacher_validation_loss": cross_entropy(teacher_logits, labels),
+        **asdict(fidelity(logits, teacher_logits, labels, counts)),
     }

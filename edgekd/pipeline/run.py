@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def run(
     student fits, the steps after `size` are left out and the outcome is a missed SLA, not an error.
     Errors: every branch of EdgekdError.
     """
+    _check_alone()
     context = _context(name, overrides, out, progress or Silent())
     if only in (None, "teacher", "size"):
         check_trials(context.recipe, context.base)
@@ -154,6 +156,16 @@ def run(
             _check_needs(step, context, called, alone=only is not None)
             _run_step(step, context, ledger)
     return Outcome(context.root, _exit_code(context, only))
+
+
+def _check_alone() -> None:
+    """Errors: InputError when a launcher started several processes, which would all write to one run folder."""
+    started = os.environ.get("WORLD_SIZE", "1")
+    if started != "1":
+        raise InputError(
+            f"a launcher started {started} processes, expected one: a run is no distributed program. For a training of "
+            "your own in several processes see docs/training.md"
+        )
 
 
 def _try_students(context: Context, ledger: Ledger) -> None:

@@ -71,6 +71,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     def finish(result: TrainingResult | None) -> None:
         table = _checked(context, model, parts["validation"], pad, origin)
         table |= result.to_dict() if result else {"history": [], "best_epoch": None, "stopped": None}
+        table.pop("fork", None)  # a teacher's training has no epoch without a teacher
         save_model(model, tokenizer, preprocessing, folder)
         hand_over(table)
 
@@ -157,7 +158,7 @@ def _checked(context: Context, model: Any, validation: Any, pad: int | None, ori
     check_teacher(labels, logits.argmax(axis=-1), counts)
     parts = {name: len(part) for name, part in splits.parts.items()}
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "spec": spec_from_config(model.config).to_dict(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "origin": origin,

@@ -43,6 +43,7 @@ class Epoch(_Told):
     validation_accuracy: float | None
     alpha: float | None = None
     learning_rate: float | None = None
+    calibration_error: float | None = None
 
 
 class ComparedStart(_Told):
@@ -64,6 +65,17 @@ class Initialisation(_Told):
     compared: list[ComparedStart] = Field(default_factory=list)
 
 
+class Fork(_Told):
+    """The last epoch of a student, on labels alone: whether it was kept and why. Calibration errors are shares."""
+
+    epoch: int
+    kept: bool
+    reason: str
+    calibration_error_before: float
+    calibration_error: float
+    most_calibration_error: float
+
+
 class DataFacts(_Told):
     """The data set: examples in each part, and what there was to say about it."""
 
@@ -77,7 +89,7 @@ class DataFacts(_Told):
 class TeacherFile(_Told):
     """teacher.json: what the teacher is, and how it learned its task."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     spec: dict[str, Any]
     parameters: int
     origin: str
@@ -91,18 +103,29 @@ class TeacherFile(_Told):
 
 
 class StudentFile(_Told):
-    """student.json: what the student is, and how it was distilled. `agreement` is the share of equal answers."""
+    """student.json: what the student is, how it was distilled, and how faithful it is to its teacher.
 
-    schema_version: Literal["1.0"]
+    `agreement` is the share of equal answers. Losses are cross entropies on the validation part, `divergence` the mean
+    KL(teacher ‖ student); both in nats. Schema 1.0 has neither, and no calibration.
+    """
+
+    schema_version: Literal["1.0", "1.1"]
     spec: dict[str, Any]
     parameters: int
     initialisation: Initialisation = Initialisation()
     history: list[Epoch]
     best_epoch: int | None
     stopped: str | None
+    fork: Fork | None = None
     validation_accuracy: float
+    validation_loss: float | None = None
     teacher_validation_accuracy: float
+    teacher_validation_loss: float | None = None
     agreement: float
+    divergence: float | None = None
+    calibration_error: float | None = None
+    teacher_calibration_error: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ from edgekd.report.pareto import Point, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.starts import start_text, starts_part
 from edgekd.report.steps import missing
-from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+from edgekd.report.training import (
+    accuracy_figure,
+    ending_text,
+    fidelity_text,
+    fork_text,
+    labels_alone_from,
+    loss_figure,
+)
 from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
 from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
-
-_STOPPED = {
-    "finished": "all epochs were run",
-    "early": "ended early, when further epochs brought nothing",
-    "budget": "ended by the time budget",
-}
 
 
 def choice(run: RunFolder) -> Html:
@@ -158,6 +159,8 @@ def training(run: RunFolder) -> Html:
         parts.append(missing(run, "No student has been distilled yet.", "distill"))
     parts += [element("p", text) for text in _training_texts(run.teacher, run.student)]
     if run.student is not None:
+        if run.student.warning is not None:
+            parts.append(element("p", f"Warning: {run.student.warning}.", class_="warning"))
         parts.append(starts_part(run.student.initialisation))
     if (run.teacher and run.teacher.history) or (run.student and run.student.history):
         parts.append(_training_plots(run))
@@ -175,13 +178,18 @@ def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) ->
         started = f" {begun}" if begun else ""
         own, its = student.validation_accuracy, student.teacher_validation_accuracy
         said = f"{text_from_share(own, 2)} right on the validation part, the teacher {text_from_share(its, 2)}"
+        if student.validation_loss is not None and student.teacher_validation_loss is not None:
+            said += f" (cross entropy {student.validation_loss:.3g} and {student.teacher_validation_loss:.3g})"
         lines.append(f"Student: {said}.{started} {_ending(student)}")
+        if student.fork is not None:
+            lines.append(fork_text(student.fork))
+        lines.append(fidelity_text(student))
     return lines
 
 
 def _ending(told: TeacherFile | StudentFile) -> str:
     kept = f"The weights of epoch {told.best_epoch} were kept" if told.best_epoch is not None else "It was trained"
-    why = f"; {_STOPPED.get(told.stopped, told.stopped)}" if told.stopped else ""
+    why = f"; {ending_text(told.stopped)}" if told.stopped else ""
     return f"{kept} of {len(told.history)}{why}."
 
 

@@ -1,15 +1,57 @@
-"""The plots of the two trainings: how teacher and student learned, epoch by epoch."""
+"""The plots of the two trainings, epoch by epoch, and the words for how they ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from edgekd.distill.stopping import CLOSE_TO_TEACHER
 from edgekd.report.figures import Figure, axis, figure, note
-from edgekd.report.run import Epoch, StudentFile, TeacherFile
+from edgekd.report.run import Epoch, Fork, StudentFile, TeacherFile
 from edgekd.units import text_from_share
 
 _COLOURS = {"teacher": "@teacher", "student": "@accent"}
+_ENDINGS = {
+    "finished": "all epochs were run",
+    "early": "ended early, when further epochs brought nothing",
+    "reached_teacher": "ended early, right as often as the teacher and with a cross entropy within "
+    f"{text_from_share(CLOSE_TO_TEACHER, 0)} of its own that fell no further",
+    "capacity_limited": "ended early, when further epochs brought nothing; a larger student may learn more",
+    "budget": "out of time, the best so far was kept (raise budget.training and use --again)",
+}
+
+
+def ending_text(stopped: str | None) -> str:
+    """Why a training ended, in words; what is not one of our reasons is given back as it is."""
+    return _ENDINGS.get(stopped or "", stopped or "")
+
+
+def fork_text(fork: Fork) -> str:
+    """Whether the last epoch, on labels alone, was kept, and why, in a sentence."""
+    before, after, most = (
+        text_from_share(share, 1)
+        for share in (fork.calibration_error_before, fork.calibration_error, fork.most_calibration_error)
+    )
+    begun = f"The last epoch, on labels alone, was {'kept' if fork.kept else 'not kept'}"
+    reasons = {
+        "better": f"it is better, and its calibration error of {after} is within the {most} allowed "
+        f"(before it: {before})",
+        "no_better": "it is no better than the best epoch before it",
+        "worse_calibrated": f"it is better, but its calibration error of {after} exceeds the {most} allowed "
+        f"(before it: {before})",
+    }
+    return f"{begun}: {reasons.get(fork.reason, fork.reason)}."
+
+
+def fidelity_text(student: StudentFile) -> str:
+    """How faithful the student is to its teacher, apart from how good it is, in a sentence."""
+    told = f"It gives its teacher's answer on {text_from_share(student.agreement)} of the validation part"
+    if student.divergence is not None:
+        told += f"; its probabilities diverge from the teacher's by {student.divergence:.3g} nats on average"
+    if student.calibration_error is not None and student.teacher_calibration_error is not None:
+        own, its = text_from_share(student.calibration_error), text_from_share(student.teacher_calibration_error)
+        told += f"; its calibration error is {own}, the teacher's {its}"
+    return f"{told}."
 
 
 def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:

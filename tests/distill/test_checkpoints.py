@@ -15,7 +15,7 @@ def make(home: Path, epochs: int, *, sealed: bool = True, stopped: Any = None) -
     folder = home / f"checkpoint-{epochs}"
     folder.mkdir(parents=True)
     (folder / "weights").write_bytes(b"x" * 100)
-    history = tuple(EpochRecord(number, number, 1.0, 0.5, 0.8, 0.9, 1e-3) for number in range(1, epochs + 1))
+    history = tuple(EpochRecord(number, number, 1.0, 0.5, 0.8, 0.9, 1e-3, 0.1, 0.05) for number in range(1, epochs + 1))
     if sealed:
         seal(Checkpoint(folder, history, stopped, 2.5))
     return folder

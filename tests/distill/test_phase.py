@@ -89,6 +89,17 @@ def test_early_stop_and_best_epoch_survive_a_resume(tmp_path: Path, lesson: Any,
     assert (weights, result) == whole[:2]
 
 
+@pytest.mark.parametrize("changes", [{"layer_decay": 0.5}, {"precision": "bf16"}], ids=str)
+def test_rates_and_precision_survive_a_resume(tmp_path: Path, lesson: Any, whole: Any, changes: dict[str, Any]) -> None:
+    validation, settings = digit_images(100, 140), replace(SETTINGS, **changes)
+    straight = run_until(tmp_path / "straight", lesson, validation, settings=settings)
+    run_until(tmp_path / "killed", lesson, validation, stop_at=8, settings=settings)
+    weights, result, steps = run_until(tmp_path / "killed", lesson, validation, settings=settings)
+    assert steps[0] == 7
+    assert (weights, result) == straight[:2]
+    assert weights != whole[0]
+
+
 def test_a_kill_while_the_caller_saves_costs_no_training(tmp_path: Path, lesson: Any, whole: Any) -> None:
     def save(_result: Any) -> None:
         raise Killed

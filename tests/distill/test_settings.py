@@ -1,7 +1,9 @@
+from dataclasses import replace
 from typing import Any
 
 from edgekd.distill.settings import (
     EpochRecord,
+    Fork,
     TrainingResult,
     best_of,
     epochs_since_best,
@@ -12,7 +14,7 @@ from edgekd.recipe import Budget, Distill, FineTune
 
 
 def record(epoch: int, accuracy: float, loss: float) -> Any:
-    return EpochRecord(epoch, 10 * epoch, 1.0, loss, accuracy, 0.9, 1e-3)
+    return EpochRecord(epoch, 10 * epoch, 1.0, loss, accuracy, 0.9, 1e-3, 0.1, 0.05)
 
 
 def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first() -> None:
@@ -22,11 +24,24 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes
 
 
 def test_student_settings_say_what_the_recipe_says() -> None:
-    distill = Distill(temperature=2, alpha=0.5, epochs=7, warmup=0.1, freeze_embeddings=True, seed=3)
+    distill = Distill(
+        temperature=2,
+        alpha=0.5,
+        epochs=7,
+        warmup=0.1,
+        freeze_embeddings=True,
+        layer_decay=0.7,
+        precision="bf16",
+        seed=3,
+    )
     settings = student_settings(distill, Budget(training="60 s"))
     for name in type(distill).model_fields.keys() - {"start"}:  # is over when the training begins
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
+    assert settings.of_student
+    alone = student_settings(Distill(alpha=0), Budget())
+    assert not alone.of_student
+    assert replace(alone, teacher_validation_loss=0.25).of_student
 
 
 def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:
@@ -36,6 +51,7 @@ def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says()
         assert getattr(settings, name) == getattr(tune, name), name
     assert settings.alpha == 0
     assert not settings.final_ce_epoch
+    assert not settings.of_student
     assert settings.max_seconds == 60
 
 
@@ -44,3 +60,7 @@ def test_a_result_names_its_best_epoch_and_leaves_the_clock_out() -> None:
     assert result.best.validation_accuracy == 0.8
     assert "seconds" not in result.to_dict()
     assert result.to_dict()["history"][1]["epoch"] == 2
+    assert result.to_dict()["fork"] is None
+    fork = Fork(2, kept=False, reason="no_better", calibration_error_before=0.1, calibration_error=0.2,
+                most_calibration_error=0.12)  # fmt: skip
+    assert replace(result, fork=fork).to_dict()["fork"]["reason"] == "no_better"

@@ -54,6 +54,7 @@ def test_it_is_evaluated_on_its_way_and_at_its_end(lesson: datasets.Dataset, tmp
     assert found.losses == pytest.approx(losses, abs=1e-6)
     assert found.history[-1].validation_loss == pytest.approx(losses.mean(), abs=1e-6)
     assert found.history[-1].validation_loss < found.history[0].validation_loss
+    assert all(0 < record.calibration_error < 1 for record in found.history)
     assert not model.training
 
 

@@ -9,11 +9,13 @@ import torch
 import transformers
 from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 
+from edgekd.distill import train as module
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.checkpoints import WEIGHTS
 from edgekd.distill.evaluate import accuracy, check_teacher, cross_entropy, predict_logits
 from edgekd.distill.fingerprint import weights_hash
-from edgekd.distill.settings import TrainingSettings
+from edgekd.distill.fork import judged
+from edgekd.distill.settings import TrainingSettings, best_of
 from edgekd.distill.train import train
 from edgekd.errors import DataError, InputError
 
@@ -66,15 +68,69 @@ def test_an_early_stop_is_followed_by_the_last_epoch_at_alpha_zero_and_keeps_the
     settings = replace(QUICK, epochs=40, learning_rate=0.2, patience=2, alpha=0.9, final_ce_epoch=True)
     student = tiny_vit(2, layers=1, hidden=16)
     result = train(student, lesson, validation, settings, tmp_path)
-    assert result.stopped == "early"
+    assert result.stopped == "capacity_limited"
     assert len(result.history) < 41
     assert [record.alpha for record in result.history] == [0.9] * (len(result.history) - 1) + [0.0]
-    assert result.best.rank == max(record.rank for record in result.history)
+    assert result.best.rank == max(record.rank for record in result.history if record.epoch <= result.best_epoch)
     kept = predict_logits(student, validation, 32)
     assert accuracy(kept, labels_of(validation)) == result.best.validation_accuracy
     before_last = result.history[:-1]
     best = max(range(len(before_last)), key=lambda number: before_last[number].rank)
     assert len(before_last) - 1 - best == 2
+
+
+def test_the_last_epoch_is_a_fork_whose_fate_is_written_down(tmp_path: Path) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, alpha=0.9, final_ce_epoch=True)
+    result = train(tiny_vit(2), lesson, validation, settings, tmp_path)
+    best, last = best_of(result.history[:-1]), result.history[-1]
+    assert result.fork == judged(best, last)
+    assert result.best_epoch == (last if result.fork.kept else best).epoch
+    assert train(tiny_vit(2), lesson, validation, replace(QUICK, alpha=0.9), tmp_path).fork is None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_weights_are_those_of_the_fork_only_where_it_is_kept(
+    tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    reason: Any = "better" if kept else "worse_calibrated"
+    monkeypatch.setattr(module, "judged", lambda *both: replace(judged(*both), kept=kept, reason=reason))
+    student = tiny_vit(2)
+    result = train(student, lesson, validation, replace(QUICK, alpha=0.9, final_ce_epoch=True), tmp_path)
+    best, last = best_of(result.history[:-1]), result.history[-1]
+    assert result.best == (last if kept else best)
+    logits = predict_logits(student, validation, 32)
+    assert cross_entropy(logits, labels_of(validation)) == pytest.approx(result.best.validation_loss, rel=1e-5)
+    assert best.validation_loss != pytest.approx(last.validation_loss, rel=1e-4)
+    assert result.fork is not None
+    assert (result.fork.epoch, result.fork.kept) == (3, kept)
+
+
+def test_a_student_as_good_as_its_teacher_that_learns_no_more_has_reached_it(tmp_path: Path) -> None:
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, epochs=40, learning_rate=1e-9, alpha=0.9, teacher_validation_loss=2.5)
+    result = train(tiny_vit(2), lesson, validation, settings, tmp_path)
+    assert result.stopped == "reached_teacher"
+    assert len(result.history) == 3
+    assert all(record.validation_loss < 2.5 for record in result.history)
+
+
+def test_a_low_distillation_loss_reaches_no_teacher(tmp_path: Path) -> None:
+    # The teacher of this lesson knows nothing and says so softly: easy to imitate, and no help with the labels.
+    lesson, validation = lesson_for(tmp_path)
+    settings = replace(QUICK, epochs=6, learning_rate=1e-4, alpha=1.0, patience=9, teacher_validation_loss=1.0)
+    result = train(tiny_vit(9, layers=1), lesson, validation, settings, tmp_path)
+    assert result.history[-1].train_loss < 0.2
+    assert result.history[-1].validation_loss > 1.02
+    assert result.stopped == "finished"
+
+
+def test_without_a_teacher_patience_ends_it_early(tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=40, learning_rate=0.2, patience=2)
+    rows = digit_images(0, 32), digit_images(100, 120)
+    result = train(tiny_vit(), *rows, settings, tmp_path)
+    assert (result.stopped, len(result.history) < 40) == ("early", True)
 
 
 def test_without_a_teacher_there_is_no_last_epoch(tmp_path: Path) -> None:
@@ -136,6 +192,27 @@ def test_freezing_the_embeddings_of_a_model_without_any_is_refused(tmp_path: Pat
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), settings, tmp_path)
 
 
+def test_layer_wise_rates_for_a_model_of_unknown_layers_are_refused(tmp_path: Path) -> None:
+    student = tiny_vit()
+    student.config.model_type = "other"
+    with pytest.raises(InputError, match="layer_decay and a model of type other"):
+        train(student, digit_images(0, 8), digit_images(8, 16), replace(QUICK, layer_decay=0.9), tmp_path)
+
+
+def test_sharding_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="Remove fsdp"):
+        train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), QUICK, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bf16_on_a_gpu_that_does_not_compute_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(InputError, match="precision is bf16"):
+        train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, precision="bf16"), tmp_path)
+
+
 def test_max_examples_bounds_the_training_part(tmp_path: Path) -> None:
     settings = replace(QUICK, epochs=1, max_examples=20)
     result = train(tiny_vit(), digit_images(0, 64), digit_images(100, 120), settings, tmp_path)
@@ -159,7 +236,7 @@ def test_an_empty_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_accumulation_does_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="accumulation 3"):
+    with pytest.raises(InputError, match="accumulation 3 and 1 processes"):
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, accumulation=3), tmp_path)
 
 

@@ -9,6 +9,7 @@ from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 from transformers import TrainerCallback, TrainingArguments
 
 from edgekd.distill.cache import cached_logits
+from edgekd.distill.calibration import calibration
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.losses import distillation_loss
 from edgekd.distill.trainer import DistillationTrainer
@@ -51,7 +52,7 @@ class ForwardWithoutExtras(torch.nn.Module):
         return self.inner(pixel_values=pixel_values)
 
 
-def gradients(tmp_path: Path, model: Any, rows: Any, parts: tuple[int, int], alpha: float) -> Any:
+def gradients(tmp_path: Path, model: Any, rows: Any, parts: tuple[int, int], alpha: float, **more: Any) -> Any:
     batch_size, accumulation = parts
     copied = GradientCopy()
     trainer = DistillationTrainer(
@@ -62,17 +63,18 @@ def gradients(tmp_path: Path, model: Any, rows: Any, parts: tuple[int, int], alp
         alpha=alpha,
         pad_token_id=PAD,
         callbacks=[copied],
+        **more,
     )
     trainer.train()
     return copied.steps
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.9])
-def test_gradients_are_the_same_for_accumulation_1_2_and_4_with_ragged_batches(tmp_path: Path, alpha: float) -> None:
-    # 10 sentences of different lengths: one batch of 10, or 6 + 4, or 3 + 3 + 3 + 1.
+def test_gradients_are_the_same_for_accumulation_1_2_4_and_8_with_ragged_batches(tmp_path: Path, alpha: float) -> None:
+    # 10 sentences of different lengths: one batch of 10, or 6 + 4, or 3 + 3 + 3 + 1, or five of 2 where 8 may be.
     rows = cached_logits(tiny_bert(5), digit_sequences(0, 10), tmp_path / "cache", batch_size=5, pad_token_id=PAD)
     (whole,) = gradients(tmp_path, tiny_bert(), rows, (10, 1), alpha)
-    for parts in ((6, 2), (3, 4)):
+    for parts in ((6, 2), (3, 4), (2, 8)):
         (summed,) = gradients(tmp_path, tiny_bert(), rows, parts, alpha)
         torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-7)
 
@@ -115,6 +117,51 @@ def test_evaluation_is_plain_cross_entropy_over_all_rows_also_with_a_short_last_
     logits, labels = torch.tensor(predict_logits(model, rows, 11)), torch.tensor(rows["labels"])
     assert metrics["eval_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert metrics["eval_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    calibrated = calibration(logits.numpy(), labels.numpy())
+    assert metrics["eval_calibration_error"] == pytest.approx(calibrated.error, rel=1e-4)
+    assert metrics["eval_calibration_chance"] == pytest.approx(calibrated.chance, rel=0.05)
+
+
+def test_bf16_is_the_precision_of_the_forward_pass_in_training_alone(tmp_path: Path) -> None:
+    rows = cached_logits(tiny_vit(5), digit_images(0, 12), tmp_path / "cache", batch_size=5)
+    model, seen, losses = tiny_vit(), [], []
+    model.register_forward_hook(lambda module, _inputs, output: seen.append((module.training, output.logits.dtype)))
+    trainer = DistillationTrainer(
+        model,
+        arguments(tmp_path, per_device_train_batch_size=4),
+        train_dataset=rows,
+        eval_dataset=rows,
+        alpha=0.7,
+        precision="bf16",
+    )
+    compute_loss = trainer.compute_loss
+    trainer.compute_loss = lambda *given, **more: losses.append(compute_loss(*given, **more)) or losses[-1]
+    trainer.train()
+    trainer.evaluate()
+    assert set(seen) == {(True, torch.bfloat16), (False, torch.float32)}
+    assert {loss.dtype for loss in losses} == {torch.float32}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    predict_logits(model, rows, 4)
+    assert seen[-1] == (False, torch.float32)
+
+
+def test_a_step_in_bf16_is_near_one_in_fp32_and_not_the_same(tmp_path: Path) -> None:
+    rows = digit_images(0, 10)
+    (exact,) = gradients(tmp_path, tiny_vit(), rows, (10, 1), 0.0)
+    (mixed,) = gradients(tmp_path, tiny_vit(), rows, (10, 1), 0.0, precision="bf16")
+    assert not torch.equal(exact, mixed)
+    assert torch.nn.functional.cosine_similarity(exact, mixed, dim=0) > 0.999
+
+
+@pytest.mark.parametrize("by", ["arguments", "environment"])
+def test_sharding_is_refused(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = arguments(tmp_path)
+    if by == "arguments":
+        given.fsdp = True
+    else:
+        monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="found FSDP, expected DDP"):
+        DistillationTrainer(tiny_vit(), given, train_dataset=digit_images(0, 4))
 
 
 def test_label_smoothing_is_refused(tmp_path: Path) -> None:

@@ -1,17 +1,24 @@
 """The step distill: the student, what is known of it, and the teacher it must not be without."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
-from tiny_recipe import TINY, run_tiny
+from tiny_recipe import TINY, Heard, run_tiny
 
+from edgekd.distill.evaluate import cross_entropy, predict_logits
+from edgekd.distill.fidelity import fidelity
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
+from edgekd.pipeline import distill as module
 from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.distill import _max_length, chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
+from edgekd.pipeline.lesson import lesson
+from edgekd.pipeline.saved import read_trained
 from edgekd.recipe import load_recipe
 from edgekd.sizing.files import read_students
 
@@ -21,9 +28,44 @@ def test_the_student_is_the_chosen_one_and_started_from_the_teacher(whole: Path,
     assert table["spec"] == chosen_student(context).to_dict()
     assert table["initialisation"]["copied_parameters"] > 0
     assert table["teacher_validation_accuracy"] == read_json(whole / "teacher.json")["validation_accuracy"]
-    assert 0 < table["agreement"] <= 1
     assert 0 < table["validation_accuracy"] <= 1
     assert [epoch["alpha"] for epoch in table["history"]] == [0.9, 0.9, 0.0]
+
+
+def test_teacher_and_student_are_compared_by_their_cross_entropy(
+    first_run: tuple[Path, Heard], context: Context
+) -> None:
+    root, heard = first_run
+    table = read_json(root / "student.json")
+    kept = next(epoch for epoch in table["history"] if epoch["epoch"] == table["best_epoch"])
+    taught = lesson(context, None)
+    logits = predict_logits(taught.teacher, taught.validation, 64)
+    assert table["teacher_validation_loss"] == pytest.approx(cross_entropy(logits, context.splits.validation.labels))
+    assert table["validation_loss"] == pytest.approx(kept["validation_loss"], rel=1e-5)
+    assert table["calibration_error"] == pytest.approx(kept["calibration_error"], rel=1e-4)
+    assert table["stopped"] == "finished"
+    assert table["fork"]["epoch"] == 3
+    assert table["best_epoch"] == 3 or not table["fork"]["kept"]
+    assert heard.summaries["distill"].endswith("; all epochs were run")
+
+
+def test_what_is_known_of_the_students_fidelity_is_written_down(whole: Path, context: Context) -> None:
+    table, taught = read_json(whole / "student.json"), lesson(context, None)
+    student = read_trained(whole / "student", context.splits.label_names)
+    own, its = (predict_logits(model, taught.validation, 64) for model in (student, taught.teacher))
+    counts = np.bincount(context.splits.train.labels)
+    expected = asdict(fidelity(own, its, context.splits.validation.labels, counts))
+    assert table["warning"] == expected.pop("warning")
+    assert {name: table[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert 0 < table["agreement"] < 1
+
+
+def test_a_student_that_only_imitates_is_named_in_the_line_of_the_step(
+    root: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = read_json(root / "student.json") | {"warning": "it imitates"}
+    monkeypatch.setattr(module, "trained", lambda *_: dict(table))
+    assert work(context, root / "work" / "distill-x").summary.endswith("; all epochs were run; warning: it imitates")
 
 
 def test_the_weights_are_as_many_as_the_table_says(whole: Path) -> None:

@@ -18,6 +18,15 @@ MODELS = ["teacher/model.safetensors", "student/model.safetensors"]
 IMPOSSIBLE = "sla.latency.p50=1 us"
 
 
+def test_a_run_that_a_launcher_started_several_times_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="a launcher started 2 processes, expected one"):
+        run_tiny(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_leaves_every_file_of_the_data_flow(whole: Path) -> None:
     for name in (
         "recipe.json", "teacher.json", "students.json", "sizing.json", "student.json", "artifacts/manifest.json",

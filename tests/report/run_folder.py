@@ -144,7 +144,7 @@ def student_table(spec: StudentSpec) -> dict[str, Any]:
     history = list(epochs(40, best=0.9792, start=0.25, alpha=0.9, rate=0.1, seed="student"))
     last = {**history[-1], "epoch": 41, "alpha": 0.0, "train_loss": 0.06, "validation_accuracy": 0.9783}
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "spec": spec.to_dict(),
         "parameters": weights(spec) + 1000,
         "initialisation": {
@@ -154,9 +154,23 @@ def student_table(spec: StudentSpec) -> dict[str, Any]:
         "history": [*history, last],
         "best_epoch": best_epoch(history),
         "stopped": "finished",
+        "fork": {
+            "epoch": 41,
+            "kept": False,
+            "reason": "worse_calibrated",
+            "calibration_error_before": 0.021,
+            "calibration_error": 0.0573,
+            "most_calibration_error": 0.0415,
+        },
         "validation_accuracy": max(epoch["validation_accuracy"] for epoch in history),
+        "validation_loss": 0.114,
         "teacher_validation_accuracy": 0.9861,
+        "teacher_validation_loss": 0.0981,
         "agreement": 0.9722,
+        "divergence": 0.0412,
+        "calibration_error": 0.021,
+        "teacher_calibration_error": 0.0156,
+        "warning": None,
     }  # fmt: skip
 
 

@@ -58,6 +58,19 @@ def test_a_damaged_file_is_named(name: str, text: str, message: str, run_root: P
     assert "\n" not in str(caught.value)
 
 
+def test_a_student_of_schema_1_0_is_read(run_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_root, tmp_path / "run")
+    path = tmp_path / "run" / "student.json"
+    table = json.loads(path.read_text())
+    later = ("validation_loss", "teacher_validation_loss", "fork", "divergence", "calibration_error", "warning")
+    old = {name: value for name, value in table.items() if name not in later}
+    path.write_text(json.dumps({**old, "schema_version": "1.0"}))
+    found = read_run(tmp_path / "run").student
+    assert found is not None
+    assert found.teacher_validation_loss is None
+    assert found.fork is None
+
+
 def test_further_keys_of_later_versions_are_passed_over(run_root: Path, tmp_path: Path) -> None:
     shutil.copytree(run_root, tmp_path / "run")
     path = tmp_path / "run" / "student.json"

@@ -64,9 +64,22 @@ def test_a_prediction_alone_says_so(whole: RunFolder) -> None:
 def test_the_training_says_where_it_began_and_why_it_ended(whole: RunFolder) -> None:
     read = Page(training(whole).text)
     assert "started from the teacher's layers 1, 3, 6" in read.said
-    assert "ended early" in read.said
+    assert "all epochs were run" in read.said
+    assert "ended early, when further epochs brought nothing" in read.said
+    assert "(cross entropy 0.114 and 0.0981)" in read.said
+    assert "The last epoch, on labels alone, was not kept" in read.said
+    assert "gives its teacher's answer on 97.2 %" in read.said
+    assert "Warning" not in read.said
     assert "From epoch 41 the student learned from labels alone" in read.said
     assert set(read.figures) == {"accuracy-data", "loss-data"}
+
+
+def test_a_student_that_only_imitates_is_warned_of(whole: RunFolder) -> None:
+    assert whole.student is not None
+    student = whole.student.model_copy(update={"warning": "it imitates <b>"})
+    read = Page(training(replace(whole, student=student)).text)
+    assert "Warning: it imitates <b>." in read.said
+    assert ("p", {"class": "warning"}) in read.elements
 
 
 def test_a_teacher_taken_as_it_is_has_no_curves(whole: RunFolder) -> None:

@@ -1,10 +1,59 @@
 """The training curves."""
 
+from typing import get_args
+
 import pytest
 from drawn import check
 
+from edgekd.distill.settings import Stopped
 from edgekd.report.run import RunFolder
-from edgekd.report.training import accuracy_figure, labels_alone_from, loss_figure
+from edgekd.report.training import (
+    accuracy_figure,
+    ending_text,
+    fidelity_text,
+    fork_text,
+    labels_alone_from,
+    loss_figure,
+)
+
+
+def test_every_reason_to_end_has_its_words() -> None:
+    reasons = get_args(Stopped)
+    words = [ending_text(reason) for reason in reasons]
+    assert len(set(words)) == len(reasons)
+    assert not set(words) & set(reasons)
+    assert "within 2 % of its own" in ending_text("reached_teacher")
+    assert ending_text("told by another version") == "told by another version"
+    assert ending_text(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("better", "was kept: it is better, and its calibration error of 5.7 % is within the 4.2 % allowed"),
+        ("no_better", "was not kept: it is no better than the best epoch before it."),
+        (
+            "worse_calibrated",
+            "was not kept: it is better, but its calibration error of 5.7 % exceeds the 4.2 % allowed",
+        ),
+        ("told by another version", "was not kept: told by another version."),
+    ],
+)
+def test_the_fork_is_told_with_its_reason(reason: str, words: str, whole: RunFolder) -> None:
+    assert whole.student is not None
+    assert whole.student.fork is not None
+    fork = whole.student.fork.model_copy(update={"reason": reason, "kept": reason == "better"})
+    assert f"The last epoch, on labels alone, {words}" in fork_text(fork)
+
+
+def test_fidelity_is_told_as_far_as_it_is_known(whole: RunFolder) -> None:
+    assert whole.student is not None
+    assert fidelity_text(whole.student) == (
+        "It gives its teacher's answer on 97.2 % of the validation part; its probabilities diverge from the teacher's "
+        "by 0.0412 nats on average; its calibration error is 2.1 %, the teacher's 1.6 %."
+    )
+    old = whole.student.model_copy(update={"divergence": None, "calibration_error": None})
+    assert fidelity_text(old) == "It gives its teacher's answer on 97.2 % of the validation part."
 
 
 def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:

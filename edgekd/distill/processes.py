@@ -1,0 +1,115 @@
+"""Several processes that train one model, as torchrun or accelerate launch start them.
+
+The first process decides and writes, the others hear of it, so that all of them take the same turns whatever their
+clocks and disks say. What is said here is said by all processes at the same place of the program, or all would wait.
+In a program of one process every function does its work and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import distributed
+
+from edgekd.errors import EdgekdError, InputError, TrainingError
+
+T = TypeVar("T")
+
+
+def join() -> None:
+    """Meet the other processes where a launcher started several: through gloo on processors, NCCL on GPUs."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        PartialState(cpu=not torch.cuda.is_available())
+
+
+def check_whole_models(*, sharded: bool = False) -> None:
+    """Nothing, where each process is to hold a whole model (DDP). `sharded`: the arguments ask for pieces (FSDP).
+
+    Errors: InputError for FSDP, also when accelerate was configured for it. accelerate 1.15 reads its settings on GPUs
+    only and trains whole copies on processors without a word; and we evaluate and store whole models. A student fits
+    one device, or it would be none for the edge.
+    """
+    if sharded or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise InputError(
+            "training: found FSDP, expected DDP: each process trains a whole model here, and on processors accelerate "
+            "would ignore FSDP without a word. Remove fsdp from the arguments and ACCELERATE_USE_FSDP from the "
+            "environment"
+        )
+
+
+def count() -> int:
+    """How many processes have met; 1 in a program of one process."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return distributed.get_rank() if count() > 1 else 0
+
+
+def is_first() -> bool:
+    """Whether this process decides and writes."""
+    return rank() == 0
+
+
+def as_first_says(value: T) -> T:
+    """`value` as the first process has it."""
+    if count() == 1:
+        return value
+    told: list[Any] = [value]
+    broadcast_object_list(told, from_process=0)
+    said: T = told[0]
+    return said
+
+
+def done_by_first(work: Callable[[], T]) -> T:
+    """What `work` gives, which the first process alone does; what it raises is raised in all."""
+    if count() == 1:
+        return work()
+    if not is_first():
+        told: tuple[Any, EdgekdError | None] = as_first_says((None, None))
+        if told[1] is not None:
+            raise told[1]
+        result: T = told[0]
+        return result
+    try:
+        done = work()
+    except Exception as failed:
+        error = failed if isinstance(failed, EdgekdError) else TrainingError(f"the first process failed: {failed!r}")
+        as_first_says((None, error))
+        raise
+    as_first_says((done, None))
+    return done
+
+
+def mean_of_all(value: float) -> float:
+    """The mean of what the processes say; no number where one of them says none."""
+    return _summed(value) / count()
+
+
+def all_say_the_same(value: str) -> bool:
+    """Whether `value` is the same in all processes."""
+    return count() == 1 or len(set(gather_object([value]))) == 1
+
+
+def first_says(flag: bool) -> bool:
+    """`flag` as the first process has it; cheaper than `as_first_says`, for every step."""
+    return _summed(float(flag and is_first())) > 0
+
+
+def wait_for_all() -> None:
+    """Go on when all processes have come as far as this."""
+    _summed(0.0)
+
+
+def _summed(value: float) -> float:
+    if count() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=PartialState().device)
+    distributed.all_reduce(total)
+    return float(total.item())
