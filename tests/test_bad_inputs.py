@@ -213,7 +213,7 @@ def test_a_wrong_teacher_is_refused(
         ("text,label\n", "texts.csv"),
         ("text,label\n" + "good,1\n" * 20, "every label is '1', expected at least two classes"),
         ("text,sentiment\n" + "good,1\nbad,0\n" * 20, "label"),
-        ("text,label\n" + "good,1\nbad,0\n" * 20 + ",1\n", "is empty, expected a text"),
+        ("text,label\n" + "good,1\nbad,0\n" + " ,1\n" * 20 + ",0\n" * 20, "is empty, first in example"),
         ("text,label\n" + "good,1\nbad,0\n" * 20 + "odd,7\n", "7"),
     ],
 )

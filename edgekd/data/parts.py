@@ -58,7 +58,10 @@ def refuse_same(sources: dict[str, str]) -> None:
 
 
 def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, folder: Path) -> Part:
-    """The part in `table`; images that are named by a path stand in `folder`. Errors: DataError naming the row."""
+    """The part in `table`; images that are named by a path stand in `folder`. A missing text is an empty one.
+
+    Errors: DataError naming the row.
+    """
     if kind is None:
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
     texts = pairs = images = None
@@ -81,8 +84,8 @@ def _texts(table: Table, name: str, setting: str) -> list[str]:
 
 
 def _text(cell: Any, table: Table, index: int, name: str) -> str:
-    if cell is None or cell == "":
-        raise DataError(f"{table.place(index)}: {name} is empty, expected a text. Remove the row or fill it in")
+    if cell is None:
+        return ""
     if isinstance(cell, bytes):
         try:
             cell = cell.decode()
@@ -91,8 +94,6 @@ def _text(cell: Any, table: Table, index: int, name: str) -> str:
     if not isinstance(cell, str):
         found = printable(repr(cell), 60)
         raise DataError(f"{table.place(index)}: {name} is {found}, expected a text. Name another column in data.text")
-    if not cell.strip():
-        raise DataError(f"{table.place(index)}: {name} holds only spaces, expected a text. Remove the row or fill it")
     if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
         raise DataError(f"{table.place(index)}: {name} holds half a character (a lone surrogate). Write it again")
     return cell
