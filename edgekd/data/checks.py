@@ -24,7 +24,7 @@ class Checks:
     """What was found in the parts of a data set. Of images nothing is `blank` or `truncated`.
 
     `classes` are examples by part and class. `blank` are texts that hold nothing, `truncated` those that are longer
-    than `max_length` tokens, by part; `truncated` is None where no tokenizer has counted.
+    than `max_length` tokens, by part; both are None where no tokenizer has counted.
     """
 
     classes: Mapping[str, Mapping[str, int]]
@@ -89,7 +89,7 @@ def checked(splits: Splits, data: Data) -> Checks:
     for name, part in splits.parts.items():
         if blank.get(name, 0) > MOST_BLANK * len(part):
             _refuse_blank(part, name, blank[name], data)
-    found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank, data.max_length if blank else None)
+    found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank)
     for leak in found.leaks:
         if (leak.part, leak.other) == ("test", "train") and leak.share > data.max_leakage:
             raise DataError(_refusal(leak, splits.test, data))
