@@ -15,7 +15,6 @@ from edgekd.text import printable
 from edgekd.units import text_from_share
 
 SCHEMA_VERSION = "1.0"
-MOST_BLANK = 0.5  # then a column is the wrong one, rather than rows: our choice
 MOST_TRUNCATED = 0.05  # our choice: as much as an accuracy may then be off for what nobody read
 
 
@@ -81,28 +80,16 @@ class Checks:
 def checked(splits: Splits, data: Data) -> Checks:
     """What is found in `splits`, which come from `data`.
 
-    Errors: DataError where a class cannot be learned, more than half of a part is blank, or more of the test part than
-    data.max_leakage also stands in the training part.
+    Errors: DataError where a class cannot be learned, or more of the test part than data.max_leakage also stands in the
+    training part.
     """
     refuse_unlearnable(splits)
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
-    for name, part in splits.parts.items():
-        if blank.get(name, 0) > MOST_BLANK * len(part):
-            _refuse_blank(part, name, blank[name], data)
     found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank)
     for leak in found.leaks:
         if (leak.part, leak.other) == ("test", "train") and leak.share > data.max_leakage:
             raise DataError(_refusal(leak, splits.test, data))
     return found
-
-
-def _refuse_blank(part: Examples, name: str, count: int, data: Data) -> None:
-    columns = data.text if data.text_pair is None else f"{data.text} or {data.text_pair}"
-    row = part.blank[0] + 1
-    raise DataError(
-        f"{part.name}: in {count} of the {len(part)} examples of the {name} part {columns} is empty, first in example "
-        f"{row}, expected a text in most of them. Name another column in data.text, or fill this one in"
-    )
 
 
 def _leak_text(leak: Leak) -> str:
@@ -119,7 +106,7 @@ def _kinds(leak: Leak) -> str:
 def _consequence(leak: Leak) -> str:
     if leak.other == "train":
         return "They show what a model remembers, not what it has learned. Set data.drop_leaked: true"
-    return "What is chosen by them is also judged by them. Take them out of the validation part"
+    return "What is chosen by them is also judged by them. Take them out of the validation part or name another"
 
 
 def _cut_short(leak: Leak) -> str:

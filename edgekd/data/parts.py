@@ -15,6 +15,8 @@ from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import printable
 
+MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that is wrong, and not its rows
+
 
 @dataclass(frozen=True)
 class Part:
@@ -60,7 +62,7 @@ def refuse_same(sources: dict[str, str]) -> None:
 def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, folder: Path) -> Part:
     """The part in `table`; images that are named by a path stand in `folder`. A missing text is an empty one.
 
-    Errors: DataError naming the row.
+    Errors: DataError naming the row, or a column that is mostly empty.
     """
     if kind is None:
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
@@ -80,7 +82,14 @@ def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, fold
 
 
 def _texts(table: Table, name: str, setting: str) -> list[str]:
-    return [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
+    texts = [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
+    empty = [index for index, text in enumerate(texts) if not text or text.isspace()]
+    if len(empty) > MOST_EMPTY * len(texts):
+        raise DataError(
+            f"{table.place(empty[0])}: {name} is empty, as it is in {len(empty)} of {len(texts)} rows, expected a text "
+            f"in most of them. Name another column in {setting}, or fill this one in"
+        )
+    return texts
 
 
 def _text(cell: Any, table: Table, index: int, name: str) -> str:

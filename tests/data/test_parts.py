@@ -75,12 +75,22 @@ def test_bad_json_record_is_named(
 
 
 def test_empty_texts_are_kept_as_such(tmp_path: Path, write: Callable[..., Path]) -> None:
-    records = [{"text": "a", "label": 0}, {"label": 1}, {"text": None, "label": 0}, {"text": " ", "label": 1}]
-    lines = "\n".join(map(json.dumps, [*records, {"text": "", "label": 1}]))
-    write(tmp_path, train__jsonl=lines, dev__jsonl=json.dumps(records[0]), test__jsonl=json.dumps(records[0]))
+    full = [{"text": f"t{row}", "label": row % 2} for row in range(4)]
+    empty = [{"label": 1}, {"text": None, "label": 0}, {"text": " ", "label": 1}, {"text": "", "label": 1}]
+    lines = "\n".join(map(json.dumps, [*full, *empty]))
+    write(tmp_path, train__jsonl=lines, dev__jsonl=json.dumps(full[0]), test__jsonl=json.dumps(full[0]))
     train = load_splits(Data(source="."), base=tmp_path).train
-    assert train.texts == ["a", "", "", " ", ""]
-    assert train.blank == [1, 2, 3, 4]
+    assert train.texts == ["t0", "t1", "t2", "t3", "", "", " ", ""]
+    assert train.blank == [4, 5, 6, 7]
+
+
+def test_a_column_that_is_mostly_empty_is_refused(
+    tmp_path: Path, write: Callable[..., Path], refuse: Callable[..., None]
+) -> None:
+    write(tmp_path, train__csv="a,b,label\nx,,0\ny,z,1\n,,1\n", dev__csv="a,b,label\nv,w,1\n")
+    said = r"train\.csv:2: b is empty, as it is in 2 of 3 rows, expected .* another column in data\.text"
+    refuse(f"{said}_pair,", tmp_path, source=".", text="a", text_pair="b")
+    refuse(f"{said},", tmp_path, source=".", text="b")
 
 
 def test_missing_columns_are_explained(
