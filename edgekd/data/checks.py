@@ -1,4 +1,9 @@
-"""What is wrong with a data set, found before anything is trained on it: refused where it cannot be used, else told."""
+"""What is wrong with a data set, found before anything is trained on it: refused where it cannot be used, else told.
+
+History of the format of data.json
+    (none)  hashes of the three parts, no schema_version.
+    1.0     these, and what was found in them.
+"""
 
 from __future__ import annotations
 
