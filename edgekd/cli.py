@@ -127,16 +127,18 @@ def _run(
 
     from edgekd.display import LiveProgress
     from edgekd.pipeline.run import describe, plan, run
-    from edgekd.report.terminal import summary_lines
+    from edgekd.report.terminal import files_lines, summary_lines
 
     if dry_run:
-        print(describe(plan(recipe, overrides or [], out, only=only)))
+        planned = plan(recipe, overrides or [], out, only=only)
+        print(describe(planned))
+        planned.refuse()
         return 0
     with LiveProgress(Console(stderr=True)) as progress:
         outcome = run(recipe, overrides or [], out, only=only, again=again or [], progress=progress)
     console = Console(soft_wrap=True, highlight=False)
     whole = only is None or outcome.exit_code != EXIT_PASS
-    for line in summary_lines(outcome.root) if whole else [f"files in {outcome.root}"]:
+    for line in summary_lines(outcome.root) if whole else files_lines(outcome.root):
         console.print(line, markup=False)
     return outcome.exit_code
 

@@ -66,6 +66,11 @@ class LiveProgress:
             done = "" if share is None else f" ({text_from_share(share, 0)})"
             self._console.print(f"  {shown}{done}", highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Print what the user should know before the step goes on."""
+        line = f"[yellow]![/yellow] [bold]{self._step:<8}[/bold] {escape(printable(text))}"
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+
     def end(self, step: str, summary: str) -> None:
         """Print the line of a step that ended."""
         self._bar.update(self._task, visible=False)

@@ -18,7 +18,6 @@ from edgekd.student import PRECISIONS, Precision
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
-TASKS = ("text-classification", "image-classification")
 BUILTIN = Path(__file__).parent / "recipes"
 
 Rate = Annotated[Number, Field(gt=0, lt=1)]
@@ -72,7 +71,8 @@ class Data(Model):
 
     In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
     validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
-    `otherwise` is used when `source` is a local path that does not exist.
+    `otherwise` is used when `source` is a local path that does not exist. At most `max_leakage` of the test part may
+    stand in the training part, too; `drop_leaked` leaves out of the training part what also stands in another one.
     """
 
     source: str
@@ -90,6 +90,8 @@ class Data(Model):
     validation_share: Annotated[Share, Field(gt=0, lt=1)] = 0.1
     test_share: Annotated[Share, Field(gt=0, lt=1)] = 0.2
     max_train_examples: Count | None = None
+    max_leakage: Annotated[Share, Field(ge=0)] = 0.1
+    drop_leaked: bool = False
     seed: Annotated[int, Field(ge=0)] = 17
     otherwise: Data | None = None
 

@@ -104,3 +104,10 @@ def test_tests_mirror_the_package() -> None:
             continue
         mirror = ROOT / "tests" / relative.parent / f"test_{relative.name}"
         assert mirror.is_file(), f"{relative} has no {mirror.relative_to(ROOT)}"
+
+
+def test_nothing_asks_for_attentions_that_sdpa_does_not_give() -> None:
+    """transformers answers output_attentions under sdpa with an empty tuple: a loss over it would be 0, unnoticed."""
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert "output_attentions" not in text or '"eager"' in text, f"{path}: attentions without the eager form"

@@ -213,7 +213,7 @@ def test_a_wrong_teacher_is_refused(
         ("text,label\n", "texts.csv"),
         ("text,label\n" + "good,1\n" * 20, "every label is '1', expected at least two classes"),
         ("text,sentiment\n" + "good,1\nbad,0\n" * 20, "label"),
-        ("text,label\n" + "good,1\nbad,0\n" * 20 + ",1\n", "is empty, expected a text"),
+        ("text,label\ngood,1\nbad,0\n" + " ,1\n,0\n" * 20, "texts.csv:4: text is empty, as it is in 40 of 42 rows"),
         ("text,label\n" + "good,1\nbad,0\n" * 20 + "odd,7\n", "7"),
     ],
 )
@@ -223,6 +223,27 @@ def test_wrong_data_is_refused(edgekd: Program, here: Path, rows: str | None, sa
         (here / "texts.csv").write_text(rows)
     labels = ("--set", "data.labels=[bad, good]") if "odd" in (rows or "") else ()
     refused(edgekd("run", "recipe.yaml", *labels), EXIT_USAGE, said)
+    nothing_half_done(here)
+
+
+@pytest.mark.parametrize(
+    ("rows", "override", "said"),
+    [
+        ("text 1,1\ntext 2,0\n", "data.drop_leaked=false", "2 of 2 test examples (100.0 %) also stand in the training"),
+        ("text 1,1\nTEXT 2!,0\n", "data.max_leakage=50 %", "expected at most 50.0 % (data.max_leakage)"),
+        ("other,fair\n", "data.labels=[poor, good, fair]", "the test part has examples of fair, of which the training"),
+        ("other,0\n", "data.max_leakage=200 %", "data.max_leakage"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry"])
+def test_a_test_part_that_proves_nothing_is_refused(
+    edgekd: Program, here: Path, rows: str, override: str, said: str, dry: tuple[str, ...]
+) -> None:
+    (here / "recipe.yaml").write_text(TEXT_RECIPE)
+    words = ("poor", "good") if "fair" in rows else ("0", "1")
+    (here / "texts.csv").write_text("text,label\n" + "".join(f"text {n},{words[n % 2]}\n" for n in range(40)))
+    (here / "more.csv").write_text(f"text,label\n{rows}")
+    refused(edgekd("run", "recipe.yaml", *dry, "--set", "data.test=more.csv", "--set", override), EXIT_USAGE, said)
     nothing_half_done(here)
 
 

@@ -88,3 +88,15 @@ def test_an_error_inside_ends_the_bar_and_goes_on_outwards() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not progress._bar.live.is_started
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_warning_is_a_line_of_its_own_before_the_step_ends(terminal: bool) -> None:
+    console = _console(terminal=terminal, width=200)
+    with LiveProgress(console) as progress:
+        progress.begin("teacher", current=False)
+        progress.warn("test: [red]12\x1b[2J examples leaked")
+        before = _written(console)
+        progress.end("teacher", "done")
+    assert "! teacher  test: [red]12\\x1b[2J examples leaked" in before
+    assert "✓ teacher  done" in _written(console)

@@ -244,13 +244,20 @@ def _check(spec: Spec, batch: int, sequence: int, past: int, target: int) -> Non
         _check_length(spec, "sequence", sequence, past)
 
 
-def _check_length(spec: StudentSpec, name: str, tokens: int, past: int) -> None:
+def most_tokens(spec: StudentSpec) -> int | None:
+    """How many tokens a model of texts has positions for; None for T5, which has one for any distance."""
     if spec.architecture == "t5":
+        return None
+    # RoBERTa never uses the positions up to its padding token, which is token 1.
+    return spec.positions - 2 if spec.architecture == "roberta" else spec.positions
+
+
+def _check_length(spec: StudentSpec, name: str, tokens: int, past: int) -> None:
+    longest = most_tokens(spec)
+    if longest is None:
         if tokens < 1:
             raise SpecError(f"the {name} is {tokens}, expected at least 1")
         return
-    # RoBERTa never uses the positions up to its padding token, which is token 1.
-    longest = spec.positions - 2 if spec.architecture == "roberta" else spec.positions
     if not 1 <= tokens <= longest - past:
         after = f" with {past} in its cache" if past else ""
         raise SpecError(f"the {name} is {tokens}{after}, expected 1 to {longest - past}, the positions it has")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.normalise import normalised
 from edgekd.errors import DataError
+from edgekd.text import printable
+
+MOST_SHOWN = 200  # characters of a text in reports, our choice
 
 Kind = Literal["text", "image"]
 Numbers = npt.NDArray[np.int64]
@@ -50,6 +53,11 @@ class Examples:
         """'text' or 'image'."""
         return "image" if self.texts is None else "text"
 
+    @property
+    def present(self) -> set[int]:
+        """The numbers of the classes that have an example."""
+        return set(np.unique(self.labels).tolist())
+
     @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of inputs and labels in their order; the name does not count."""
@@ -66,14 +74,28 @@ class Examples:
         return digest.hexdigest()
 
     @cached_property
+    def normal(self) -> list[tuple[str, ...]]:
+        """Per example its text, or both of a pair, without differences that make no other input; empty for images."""
+        sides = [texts for texts in (self.texts, self.pairs) if texts is not None]
+        return list(zip(*(map(normalised, texts) for texts in sides), strict=True)) if sides else []
+
+    @cached_property
     def keys(self) -> list[bytes]:
-        """One key per example, equal where the inputs are: texts but for case, width and spaces, images to the bit."""
+        """One key per example, equal where the inputs are: texts when normalised, images to the bit."""
         if self.images is not None:
             return [hashlib.sha256(image.tobytes()).digest() for image in self.images]
-        first = self.texts or []
-        second = self.pairs or [""] * len(first)
-        both = (f"{normalised(a)}\x1f{normalised(b)}" for a, b in zip(first, second, strict=True))
-        return [hashlib.sha256(text.encode()).digest() for text in both]
+        # No normalised text holds a control character.
+        return [hashlib.sha256("\x1f".join(texts).encode()).digest() for texts in self.normal]
+
+    @property
+    def blank(self) -> list[int]:
+        """The examples of which a text, or one of the two, holds nothing visible."""
+        return [row for row, texts in enumerate(self.normal) if "" in texts]
+
+    def shown(self, row: int) -> str | None:
+        """The text of an example, or both of a pair, short enough to read and safe to print; None for an image."""
+        texts = [column[row] for column in (self.texts, self.pairs) if column is not None]
+        return " | ".join(printable(" ".join(text.split()), MOST_SHOWN) for text in texts) if texts else None
 
     def subset(self, indices: Sequence[int] | Numbers) -> Examples:
         """The examples at `indices`, in that order, under the same name."""
@@ -87,14 +109,12 @@ class Examples:
         )
 
 
-def normalised(text: str) -> str:
-    """`text` without differences of case, character width and white space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set ready for use. `notes` are sentences about it that the user should see."""
+    """A data set ready for use. `notes` are sentences about it that the user should see.
+
+    `dropped` counts training examples that were left out because they also stand in another part.
+    """
 
     train: Examples
     validation: Examples
@@ -102,6 +122,7 @@ class Splits:
     label_names: list[str]
     kind: Kind
     notes: list[str] = field(default_factory=list)
+    dropped: int = 0
 
     @property
     def parts(self) -> dict[str, Examples]:

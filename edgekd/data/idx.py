@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.examples import Images
+from edgekd.data.images import as_float32
 from edgekd.data.tables import file_bytes
 from edgekd.errors import DataError
 
@@ -38,7 +39,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
 
 
 def read_idx_images(path: Path) -> Images:
-    """The images in `path`, one channel each. Shapes: [N, 1, H, W]. Errors: DataError."""
+    """The images in `path`, one channel each. Shapes: [N, 1, H, W]. Errors: DataError naming an image that has NaN."""
     array = read_idx(path)
     if array.ndim != 3:
         raise DataError(f"{path}: found {array.ndim} dimensions, expected 3 (images, rows, columns)")
@@ -46,7 +47,16 @@ def read_idx_images(path: Path) -> Images:
         raise DataError(f"{path}: found signed whole numbers, expected images of bytes or of floats")
     pixels = array[:, np.newaxis]
     # Copies: what frombuffer gives is read-only, which torch warns about.
-    return np.array(pixels, np.uint8) if array.dtype.kind == "u" else np.array(pixels, np.float32)
+    if array.dtype.kind == "u":
+        return np.array(pixels, np.uint8)
+    images = as_float32(pixels)
+    wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(wrong):
+        raise DataError(
+            f"{path}: {len(wrong)} of {len(images)} images hold a value that is no number or too large for 32 bits, "
+            f"first image {wrong[0] + 1}, expected finite ones. Remove or mend them"
+        )
+    return images
 
 
 def read_idx_labels(path: Path) -> list[str]:

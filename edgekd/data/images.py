@@ -83,8 +83,17 @@ def _from_numbers(cell: list[Any] | npt.NDArray[Any], place: str) -> npt.NDArray
         raise DataError(
             f"{place}: found an image of shape {numbers.shape}, expected 2 or 3 dimensions with 1, 3 or 4 channels"
         )
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{place}: the image holds a value that is no number, expected finite ones")
     if numbers.dtype.kind in "iu" and numbers.min() >= 0 and numbers.max() <= 255:
         return numbers.astype(np.uint8)
-    return numbers.astype(np.float32)
+    pixels = as_float32(numbers)
+    if not np.isfinite(pixels).all():
+        raise DataError(
+            f"{place}: the image holds a value that is no number or too large for 32 bits, expected finite ones"
+        )
+    return pixels
+
+
+def as_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """A copy of `numbers` in 32 bits, infinite where they are too large for these."""
+    with np.errstate(over="ignore"):
+        return np.array(numbers, np.float32)

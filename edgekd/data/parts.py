@@ -15,6 +15,8 @@ from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import printable
 
+MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that is wrong, and not its rows
+
 
 @dataclass(frozen=True)
 class Part:
@@ -58,7 +60,10 @@ def refuse_same(sources: dict[str, str]) -> None:
 
 
 def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, folder: Path) -> Part:
-    """The part in `table`; images that are named by a path stand in `folder`. Errors: DataError naming the row."""
+    """The part in `table`; images that are named by a path stand in `folder`. A missing text is an empty one.
+
+    Errors: DataError naming the row, or a column that is mostly empty.
+    """
     if kind is None:
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
     texts = pairs = images = None
@@ -77,12 +82,19 @@ def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, fold
 
 
 def _texts(table: Table, name: str, setting: str) -> list[str]:
-    return [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
+    texts = [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
+    empty = [index for index, text in enumerate(texts) if not text or text.isspace()]
+    if len(empty) > MOST_EMPTY * len(texts):
+        raise DataError(
+            f"{table.place(empty[0])}: {name} is empty, as it is in {len(empty)} of {len(texts)} rows, expected a text "
+            f"in most of them. Name another column in {setting}, or fill this one in"
+        )
+    return texts
 
 
 def _text(cell: Any, table: Table, index: int, name: str) -> str:
-    if cell is None or cell == "":
-        raise DataError(f"{table.place(index)}: {name} is empty, expected a text. Remove the row or fill it in")
+    if cell is None:
+        return ""
     if isinstance(cell, bytes):
         try:
             cell = cell.decode()
@@ -91,8 +103,6 @@ def _text(cell: Any, table: Table, index: int, name: str) -> str:
     if not isinstance(cell, str):
         found = printable(repr(cell), 60)
         raise DataError(f"{table.place(index)}: {name} is {found}, expected a text. Name another column in data.text")
-    if not cell.strip():
-        raise DataError(f"{table.place(index)}: {name} holds only spaces, expected a text. Remove the row or fill it")
     if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
         raise DataError(f"{table.place(index)}: {name} holds half a character (a lone surrogate). Write it again")
     return cell

@@ -6,20 +6,21 @@ from pathlib import Path
 
 from edgekd.data.classes import Classes, classes_from_part
 from edgekd.data.examples import Examples, Kind, Splits
+from edgekd.data.leakage import without_leaked
 from edgekd.data.local import local_parts
 from edgekd.data.parts import Part
 from edgekd.data.remote import hub_parts, sklearn_part
-from edgekd.data.splitting import cut, drawn, shared_inputs
+from edgekd.data.splitting import cut, drawn
 from edgekd.errors import DataError
 from edgekd.recipe import Data
-from edgekd.text import listing, printable
 
 
 def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None) -> Splits:
     """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
 
     `kind` is what the task needs; without it the columns decide. Missing parts are cut from the training part before
-    `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on.
+    `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on. Between the
+    two, `drop_leaked` leaves out of the training part what also stands in another part.
     Errors: DataError naming file and row; MissingExtra.
     """
     data, notes = _present(data, base)
@@ -31,15 +32,14 @@ def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None) ->
     labelled = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
     _check_shapes(labelled)
     labelled, cut_notes = _completed(labelled, data, classes)
+    labelled["train"], dropped = _without_leaked(labelled, data)
     full = labelled["train"]
     if data.max_train_examples is not None:
         labelled["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
     if len(labelled["train"]) < len(full):
         cut_notes.append(f"{len(labelled['train'])} of {len(full)} training examples are used (max_train_examples).")
-    splits = Splits(**labelled, label_names=classes.names, kind=full.kind, notes=[*notes, *more, *cut_notes])
-    splits.notes.extend(_class_notes(splits))
-    splits.notes.extend(_leaks(splits))
-    return splits
+    notes += [*more, *cut_notes]
+    return Splits(**labelled, label_names=classes.names, kind=full.kind, notes=notes, dropped=dropped)
 
 
 def _present(data: Data, base: Path) -> tuple[Data, list[str]]:
@@ -105,21 +105,15 @@ def _completed(parts: dict[str, Examples], data: Data, classes: Classes) -> tupl
     return complete, notes
 
 
-def _class_notes(splits: Splits) -> list[str]:
-    notes = []
-    for part, counts in splits.class_counts.items():
-        empty = [name for name, count in counts.items() if count == 0]
-        if empty:
-            notes.append(f"{part} has no example of {printable(listing(empty), 400)}.")
-    return notes
-
-
-def _leaks(splits: Splits) -> list[str]:
-    what = "text, but for case and spaces" if splits.kind == "text" else "image"
-    pairs = (("validation", "train"), ("test", "train"), ("test", "validation"))
-    found = [(part, other, shared_inputs(splits.parts[part], splits.parts[other])) for part, other in pairs]
-    return [
-        f"{count} of {len(splits.parts[part])} {part} examples also stand in {other} (the same {what})."
-        for part, other, count in found
-        if count
-    ]
+def _without_leaked(parts: dict[str, Examples], data: Data) -> tuple[Examples, int]:
+    """The training part, without what also stands in another part if `data` says so, and how many that were."""
+    train = parts["train"]
+    if not data.drop_leaked:
+        return train, 0
+    rest = without_leaked(train, [parts["validation"], parts["test"]])
+    if not len(rest):
+        raise DataError(
+            f"{train.name}: each of its {len(train)} examples also stands in the validation or test part, and "
+            "data.drop_leaked leaves nothing to train on. Name other parts in data.validation and data.test"
+        )
+    return rest, len(train) - len(rest)

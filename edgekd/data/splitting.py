@@ -21,28 +21,40 @@ def cut(
 ) -> tuple[Examples, Examples]:
     """What stays in `train`, and the part cut from it: of every class `share`, at least one example.
 
-    Equal inputs of a class stay together; `keep` is how many different ones must stay.
+    Equal inputs stay together; `keep` is how many different ones must stay. An input that stands there under several
+    classes stays, for whoever is judged on it is wrong either way.
     Errors: DataError when a class has too few different examples.
     """
     taken: list[int] = []
     keys, by_class = train.keys, _rows_by_class(train, len(names))
+    disputed = _disputed(keys, train.labels.tolist())
     sizes = {label: len(rows) for label, rows in enumerate(by_class) if rows}
     quotas = _quotas(list(sizes.values()), min(len(train), max(len(sizes), round(share * len(train)))))
     for label, quota in zip(sizes, quotas, strict=True):
         twins: dict[bytes, list[int]] = defaultdict(list)
         for row in by_class[label]:
             twins[keys[row]].append(row)
-        if len(twins) <= keep:
+        own = twins.keys() - disputed
+        most = len(own) - max(0, keep - (len(twins) - len(own)))
+        if most < 1:
             name = printable(repr(names[label]), 80)
+            many = f"{len(own)} different example{'' if len(own) == 1 else 's'}"
+            alone = " that no other class has" if len(own) < len(twins) else ""
             raise DataError(
-                f"{train.name}: the class {name} has {len(twins)} different example{'s' if len(twins) > 1 else ''}, "
-                f"expected at least {keep + 1} to cut a {purpose} part. Add examples or name the part in data.{purpose}"
+                f"{train.name}: the class {name} has {many}{alone}, expected at least {keep + 1} to cut a {purpose} "
+                f"part. Add examples or name the part in data.{purpose}"
             )
-        ordered = [twins[key] for key in sorted(twins, key=lambda key: _rank(seed, purpose, key))]
-        taken += _groups_within(ordered, quota, len(ordered) - keep)
+        ordered = [twins[key] for key in sorted(own, key=lambda key: _rank(seed, purpose, key))]
+        taken += _groups_within(ordered, quota, most)
     inside = np.zeros(len(train), dtype=bool)
     inside[taken] = True
     return train.subset(np.flatnonzero(~inside)), train.subset(np.flatnonzero(inside))
+
+
+def _disputed(keys: list[bytes], labels: list[int]) -> set[bytes]:
+    """The inputs that stand in `keys` under more than one of `labels`."""
+    first = dict(zip(reversed(keys), reversed(labels), strict=True))
+    return {key for key, label in zip(keys, labels, strict=True) if first[key] != label}
 
 
 def _groups_within(groups: list[list[int]], limit: int, most: int) -> list[int]:
@@ -94,9 +106,3 @@ def _rows_by_class(examples: Examples, classes: int) -> list[list[int]]:
 
 def _rank(seed: int, purpose: str, key: bytes) -> bytes:
     return hashlib.sha256(f"{seed}:{purpose}:".encode() + key).digest()
-
-
-def shared_inputs(part: Examples, other: Examples) -> int:
-    """How many examples of `part` have an input that also stands in `other`, labels aside."""
-    known = set(other.keys)
-    return sum(key in known for key in part.keys)

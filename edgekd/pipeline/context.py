@@ -21,6 +21,7 @@ from edgekd.recipe import Data, HostChoice, Recipe
 from edgekd.text import printable
 
 if TYPE_CHECKING:
+    from edgekd.data.checks import Checks
     from edgekd.data.examples import Splits
     from edgekd.hosts.base import Host
     from edgekd.sizing.attempts import Blocked
@@ -48,6 +49,10 @@ class Progress(Protocol):
         """What the step is doing, and the share of it that is done when that is known."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Something that the user should know at once, before time is spent on it."""
+        ...
+
     def end(self, step: str, summary: str) -> None:
         """`step` ended."""
         ...
@@ -60,6 +65,9 @@ class Silent:
         """Nothing."""
 
     def update(self, text: str, share: float | None = None) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
         """Nothing."""
 
     def end(self, step: str, summary: str) -> None:
@@ -100,6 +108,15 @@ class Context:
         self.progress.update("reading the data")
         kind: Literal["image", "text"] = "image" if self.recipe.task == "image-classification" else "text"
         return load_splits(self.recipe.data, base=self.base, kind=kind)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What was found in the data set, looked at once. Errors: DataError for one that cannot be used."""
+        from edgekd.data.checks import checked
+
+        splits = self.splits
+        self.progress.update("checking the data")
+        return checked(splits, data_used(self.recipe.data, self.base))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -10,6 +10,7 @@ from edgekd.files import sha256_of_file
 from edgekd.pipeline.context import (
     ARTIFACTS,
     ATTEMPTS_JSON,
+    DATA_JSON,
     RECIPE_JSON,
     RECORDS,
     REPORT_HTML,
@@ -24,7 +25,7 @@ from edgekd.pipeline.context import (
 from edgekd.report.page import write_report
 
 SHOWN = (f"{ARTIFACTS}/{MANIFEST}", RECIPE_JSON, STUDENTS_JSON, SIZING_JSON, TEACHER_JSON, STUDENT_JSON, VERDICT_JSON,
-         ATTEMPTS_JSON)  # fmt: skip
+         ATTEMPTS_JSON, DATA_JSON)  # fmt: skip
 
 
 def inputs(context: Context) -> Any:

@@ -31,6 +31,7 @@ from edgekd.pipeline.context import (
     inputs_hash,
 )
 from edgekd.pipeline.ledger import Ledger, locked
+from edgekd.pipeline.outlook import data_outlook
 from edgekd.pipeline.saved import RESULT, SAVED
 from edgekd.pipeline.stash import AFTER_CHOICE, ATTEMPT_STEPS
 from edgekd.pipeline.trials import check_trials
@@ -70,11 +71,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do: the resolved recipe, and each step with what would become of it."""
+    """What a run would do: the resolved recipe, each step with what would become of it, and what is known of the data.
+
+    `refusal` is the error that a run would end with because of the data.
+    """
 
     recipe: Recipe
     root: Path
     steps: tuple[tuple[str, str], ...]
+    data: tuple[str, ...] = ()
+    refusal: InputError | None = None
+
+    def refuse(self) -> None:
+        """Nothing, unless the data would be refused. Errors: DataError."""
+        if self.refusal is not None:
+            raise self.refusal
 
 
 def _context(name: str, overrides: Sequence[str], out: Path | None, progress: Progress) -> Context:
@@ -90,7 +101,10 @@ def _selected(only: str | None) -> tuple[Step, ...]:
 
 
 def plan(name: str, overrides: Sequence[str], out: Path | None, *, only: str | None = None) -> Plan:
-    """What `run` with the same arguments would do; nothing is written. Errors: InputError, RecipeError."""
+    """What `run` with the same arguments would do, and what it would say of the data; nothing is written or fetched.
+
+    Errors: InputError, RecipeError.
+    """
     context = _context(name, overrides, out, Silent())
     ledger = context.ledger
     states: list[tuple[str, str]] = []
@@ -106,14 +120,17 @@ def plan(name: str, overrides: Sequence[str], out: Path | None, *, only: str | N
         left = stale and ledger.entry(step.name) is not None
         states.append((step.name, "run if the steps before it change its inputs" if left else "run"))
         stale = True
-    return Plan(context.recipe, context.root, tuple(states))
+    if not states or states[0][0] != "teacher":
+        return Plan(context.recipe, context.root, tuple(states))
+    outlook = data_outlook(context, current=states[0][1] == "unchanged")
+    return Plan(context.recipe, context.root, tuple(states), outlook.lines, outlook.refusal)
 
 
 def describe(found: Plan) -> str:
-    """`found` as text: the resolved recipe as JSON, then the steps."""
+    """`found` as text: the resolved recipe as JSON, then the steps, then the data."""
     recipe = json_text(found.recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
     lines = [f"  {name:<8} {state}" for name, state in found.steps]
-    return "\n".join([recipe, "", f"run folder {found.root}", *lines])
+    return "\n".join([recipe, "", f"run folder {found.root}", *lines, *found.data])
 
 
 def run(

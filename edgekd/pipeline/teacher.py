@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,13 @@ from edgekd.pipeline.context import (
     model_facts,
 )
 from edgekd.pipeline.saved import publish, save_model, trained
+from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count, text_from_share
 
 if TYPE_CHECKING:
+    from edgekd.data.encode import Preprocessing
+    from edgekd.data.examples import Splits
     from edgekd.distill.settings import Progress
 
 
@@ -37,7 +41,7 @@ def inputs(context: Context) -> Any:
 
 
 def work(context: Context, scratch: Path) -> Done:
-    """Write teacher/, teacher.json and data.json."""
+    """Write teacher/, teacher.json and data.json. Errors: DataError, RecipeError before any training; TrainingError."""
     table = trained(scratch, lambda folder, hand_over: _train(context, scratch, folder, hand_over))
     publish(scratch, context.path(TEACHER))
     write_json(context.path(DATA_JSON), table.pop("content"))
@@ -61,19 +65,26 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
 
-    recipe, splits = context.recipe, context.splits
-    model, tokenizer, preprocessing, origin = _untrained(context)
-    check_start(recipe, model.config.model_type)
+    recipe, splits, checks = context.recipe, context.splits, context.checks
+    teacher = _untrained(context)
+    check_start(recipe, teacher.model.config.model_type)
     context.progress.update("encoding the data")
-    parts = {name: encode(part, preprocessing, tokenizer) for name, part in splits.parts.items() if name != "test"}
+    wanted = [name for name in splits.parts if name != "test" or splits.kind == "text"]
+    parts = {name: encode(splits.parts[name], teacher.preprocessing, teacher.tokenizer) for name in wanted}
+    if splits.kind == "text":
+        truncated = _truncated(splits, parts, teacher)
+        checks = replace(checks, truncated=truncated, max_length=teacher.preprocessing.max_length)
+    for warning in checks.warnings:
+        context.progress.warn(warning)
+    model, tokenizer = teacher.model, teacher.tokenizer
     pad = getattr(tokenizer, "pad_token_id", None)
 
     def finish(result: TrainingResult | None) -> None:
-        table = _checked(context, model, parts["validation"], pad, origin)
+        table = _checked(context, teacher, parts["validation"], pad)
         table |= result.to_dict() if result else {"history": [], "best_epoch": None, "stopped": None}
         table.pop("fork", None)  # a teacher's training has no epoch without a teacher
-        save_model(model, tokenizer, preprocessing, folder)
-        hand_over(table)
+        save_model(model, tokenizer, teacher.preprocessing, folder)
+        hand_over(table | {"content": checks.to_dict() | {name: part.sha256 for name, part in splits.parts.items()}})
 
     if recipe.teacher.fine_tune is None:
         finish(None)
@@ -83,6 +94,15 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
         model, parts["train"], parts["validation"], settings, scratch, pad_token_id=pad,
         on_progress=training_progress(context, "teaching the teacher"), save=finish,
     )  # fmt: skip
+
+
+def _truncated(splits: Splits, encoded: dict[str, Any], teacher: _Untrained) -> dict[str, int]:
+    from edgekd.data.truncation import truncated_rows
+
+    return {
+        name: truncated_rows(encoded[name], part, teacher.preprocessing, teacher.tokenizer)
+        for name, part in splits.parts.items()
+    }
 
 
 def training_progress(context: Context, what: str) -> Callable[[Progress], None]:
@@ -96,43 +116,59 @@ def training_progress(context: Context, what: str) -> Callable[[Progress], None]
     return show
 
 
-def _untrained(context: Context) -> tuple[Any, Any, Any, str]:
-    """The model before its training, its tokenizer, its preprocessing, and where it comes from."""
+@dataclass(frozen=True)
+class _Untrained:
+    """The model before its training, its tokenizer, its preprocessing, and where it comes from.
+
+    `by_position`: which of its outputs is which class is taken by position, for its labels have no names.
+    """
+
+    model: Any
+    tokenizer: Any
+    preprocessing: Preprocessing
+    origin: str
+    by_position: bool = False
+
+
+def _untrained(context: Context) -> _Untrained:
     from edgekd.data.encode import Preprocessing, load_tokenizer, preprocessing_for_images
-    from edgekd.students.build import build
     from edgekd.students.locate import locate_model
     from edgekd.students.source import load_classifier
 
     recipe, splits = context.recipe, context.splits
-    fine_tune = recipe.teacher.fine_tune
+    fine_tune, called = recipe.teacher.fine_tune, recipe.teacher.model
     images = preprocessing_for_images(splits.train) if splits.kind == "image" else None
-    if recipe.teacher.model is None:
-        if recipe.teacher.architecture is None or images is None or fine_tune is None:
-            raise RecipeError("teacher: expected a model, or an architecture with fine_tune for images")
-        sizes = recipe.teacher.architecture.model_dump(exclude={"type"})
-        labels = splits.label_names
-        spec = StudentSpec(
-            architecture="vit", image_size=images.image_size, channels=len(images.mean), labels=len(labels), **sizes
-        )
-        model = build(spec, seed=fine_tune.seed)
-        model.config.id2label = dict(enumerate(labels))
-        model.config.label2id = {label: index for index, label in enumerate(labels)}
-        return model, None, images, f"ViT {spec.name} trained from nothing"
-    name = locate_model(recipe.teacher.model, context.base)
+    if called is None:
+        return _from_nothing(context, images)
+    name = locate_model(called, context.base)
     loaded = load_classifier(name, splits.label_names, seed=fine_tune.seed if fine_tune else 0)
-    if loaded.fresh_head and fine_tune is None:
-        raise RecipeError(f"teacher.model {recipe.teacher.model}: {loaded.note}. Add teacher.fine_tune to the recipe")
-    origin = recipe.teacher.model + (" fine-tuned" if fine_tune else "")
+    check_head(called, loaded, taught=fine_tune is not None)
+    if loaded.lost_head:
+        context.progress.warn(f"teacher.model {called}: {loaded.note}")
+    origin = called + (" fine-tuned" if fine_tune else "")
     if images is not None:
         _check_images(context, loaded.model, images)
-        return loaded.model, None, images, origin
+        return _Untrained(loaded.model, None, images, origin, loaded.by_position)
     tokenizer = load_tokenizer(name)
-    return (
-        loaded.model,
-        tokenizer,
-        Preprocessing(kind="text", tokenizer=name, max_length=recipe.data.max_length),
-        origin,
-    )
+    preprocessing = Preprocessing(kind="text", tokenizer=name, max_length=recipe.data.max_length)
+    check_tokenizer(called, loaded.model, tokenizer, preprocessing.max_length)
+    return _Untrained(loaded.model, tokenizer, preprocessing, origin, loaded.by_position)
+
+
+def _from_nothing(context: Context, images: Preprocessing | None) -> _Untrained:
+    from edgekd.students.build import build
+
+    labels, teacher = context.splits.label_names, context.recipe.teacher
+    if teacher.architecture is None or images is None or teacher.fine_tune is None:
+        raise RecipeError("teacher: expected a model, or an architecture with fine_tune for images")
+    spec = StudentSpec(
+        architecture="vit", image_size=images.image_size, channels=len(images.mean), labels=len(labels),
+        **teacher.architecture.model_dump(exclude={"type"}),
+    )  # fmt: skip
+    model = build(spec, seed=teacher.fine_tune.seed)
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {label: index for index, label in enumerate(labels)}
+    return _Untrained(model, None, images, f"ViT {spec.name} trained from nothing")
 
 
 def _check_images(context: Context, model: Any, images: Any) -> None:
@@ -144,27 +180,29 @@ def _check_images(context: Context, model: Any, images: Any) -> None:
         )
 
 
-def _checked(context: Context, model: Any, validation: Any, pad: int | None, origin: str) -> dict[str, Any]:
+def _checked(context: Context, teacher: _Untrained, validation: Any, pad: int | None) -> dict[str, Any]:
     """What is known of the trained teacher. Errors: TrainingError when it is no better than the majority class."""
     import numpy as np
 
     from edgekd.distill.evaluate import accuracy, check_teacher, predict_logits
     from edgekd.students.families import spec_from_config
 
-    splits = context.splits
+    splits, recipe, model = context.splits, context.recipe, teacher.model
+    taught = recipe.teacher.fine_tune is not None
     logits = predict_logits(model, validation, 64, pad)
-    labels = splits.validation.labels
+    labels, answers = splits.validation.labels, logits.argmax(axis=-1)
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
-    check_teacher(labels, logits.argmax(axis=-1), counts)
+    if teacher.by_position and not taught:
+        check_order(str(recipe.teacher.model), labels.tolist(), answers.tolist(), splits.label_names)
+    check_teacher(labels, answers, counts)
     parts = {name: len(part) for name, part in splits.parts.items()}
     return {
         "schema_version": "1.1",
         "spec": spec_from_config(model.config).to_dict(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "origin": origin,
-        "trained": context.recipe.teacher.fine_tune is not None,
+        "origin": teacher.origin,
+        "trained": taught,
         "validation_accuracy": accuracy(logits, labels),
         "label_names": splits.label_names,
-        "data": {"name": data_used(context.recipe.data, context.base).source, **parts, "notes": splits.notes},
-        "content": {name: part.sha256 for name, part in splits.parts.items()},
+        "data": {"name": data_used(recipe.data, context.base).source, **parts, "notes": splits.notes},
     }

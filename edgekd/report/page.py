@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgekd.files import write_text
 from edgekd.report.attempts import attempts
+from edgekd.report.data import data, data_warnings
 from edgekd.report.environment import environment
 from edgekd.report.headline import headline
 from edgekd.report.markup import Html, element, join, own_script, own_style, page
@@ -33,11 +34,13 @@ def report_text(run: RunFolder) -> str:
     body = join(
         element("h1", f"edgekd report: {run.name}"),
         headline(run),
+        data_warnings(run),
         versus(run),
         attempts(run),
         choice(run),
         training(run),
         latency(run),
+        data(run),
         environment(run),
         element("footer", "Made by edgekd. This page loads nothing and sends nothing."),
         element("noscript", element("p", "The plots need JavaScript; every number that counts stands in the tables.")),

@@ -23,7 +23,7 @@ from edgekd.sizing.files import SizingFile, StudentsFile, read_sizing, read_stud
 from edgekd.text import printable
 
 RECIPE, STUDENTS, SIZING, VERDICT = "recipe.json", "students.json", "sizing.json", "verdict.json"
-ATTEMPTS = "attempts.json"
+ATTEMPTS, DATA = "attempts.json", "data.json"
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher.json", "student.json", "artifacts", "records"
 
 
@@ -86,6 +86,50 @@ class DataFacts(_Told):
     notes: list[str] = Field(default_factory=list)
 
 
+class ClassCount(_Told):
+    """Examples of one class in each part."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+
+
+class SharedExample(_Told):
+    """An example that stands in two parts, counted from 1 in each; no text where it is an image."""
+
+    row: int
+    other_row: int
+    similarity: float
+    text: str | None
+    other_text: str | None
+
+
+class LeakFacts(_Told):
+    """How many of the examples in `part` also stand in `other`, the `same` or `nearly` so, and some of them."""
+
+    part: str
+    other: str
+    same: int
+    nearly: int
+    share: float
+    shown: list[SharedExample]
+
+
+class DataFile(_Told):
+    """data.json: what was found in the data before the training. By part: examples, blank and truncated texts."""
+
+    schema_version: Literal["1.0"]
+    examples: dict[str, int]
+    classes: list[ClassCount]
+    leakage: list[LeakFacts]
+    dropped: int
+    blank: dict[str, int]
+    max_length: int | None
+    truncated: dict[str, int] | None
+    warnings: list[str]
+
+
 class TeacherFile(_Told):
     """teacher.json: what the teacher is, and how it learned its task."""
 
@@ -143,6 +187,7 @@ class RunFolder:
     latency: tuple[LatencyRecord, ...]
     accuracy: tuple[AccuracyRecord, ...]
     attempts: AttemptsFile | None = None
+    data: DataFile | None = None
 
     @property
     def name(self) -> str:
@@ -178,10 +223,16 @@ def read_run(root: Path) -> RunFolder:
         latency=tuple(record for record in records if isinstance(record, LatencyRecord)),
         accuracy=tuple(record for record in records if isinstance(record, AccuracyRecord)),
         attempts=_read(root / ATTEMPTS, read_attempts),
+        data=_read(root / DATA, read_data),
     )
     if not (records or any(part is not None for part in (found.recipe, found.students, found.teacher, found.verdict))):
         raise InputError(f"{root}: holds no {RECIPE}, {STUDENTS} or {RECORDS}, expected a run folder. See: edgekd run")
     return found
+
+
+def read_data(path: Path) -> DataFile | None:
+    """data.json; None for one from before the data was looked at. Errors: InputError, RecordError."""
+    return _told(path, DataFile) if "schema_version" in _table(path) else None
 
 
 T = TypeVar("T")

@@ -121,7 +121,27 @@ def summary_lines(root: Path) -> list[str]:
         lines = ["FAIL: no student of this space is known to keep the SLA", *_obstacle_lines(root)]
     else:
         lines = [*verdict_lines(read_verdict(root / "verdict.json")), "", *table(comparison_rows(root))]
-    return [*lines, *_attempt_lines(root), "", f"report {root / 'report.html'}"]
+    known = data_lines(root)
+    return [*lines, *_attempt_lines(root), *([""] if known else []), *known, "", f"report {root / 'report.html'}"]
+
+
+def files_lines(root: Path) -> list[str]:
+    """The end of a single step: what to know of the data, and where the files are. Errors: RecordError."""
+    return [*data_lines(root), f"files in {root}"]
+
+
+def data_lines(root: Path) -> list[str]:
+    """What to know of the data of a run; nothing where there is nothing to say. Errors: RecordError."""
+    path = root / "data.json"
+    told = _decided(path).get("warnings", []) if path.exists() else []
+    if not isinstance(told, list) or not all(isinstance(text, str) for text in told):
+        raise RecordError(f"{path}: warnings is no list of texts. Make it again: edgekd run RECIPE --again teacher")
+    return warning_lines(told)
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """A line for each warning."""
+    return [f"  warning: {_line(text, 500)}" for text in warnings]
 
 
 def _attempt_lines(root: Path) -> list[str]:
@@ -149,7 +169,7 @@ def _decided(path: Path) -> dict[str, Any]:
     # Not edgekd.sizing.files, which a light command cannot afford to load.
     table = read_json(path)
     if not isinstance(table, dict):
-        raise RecordError(f"{path}: holds no JSON object, expected one. Make it again: edgekd size")
+        raise RecordError(f"{path}: holds no JSON object, expected one. Make it again: edgekd run RECIPE")
     return table
 
 

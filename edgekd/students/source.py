@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,16 @@ _LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, St
 
 @dataclass(frozen=True, slots=True)
 class LoadedClassifier:
-    """A classifier in evaluation mode. `fresh_head` means that its head knows nothing yet; `note` says why or what."""
+    """A classifier in evaluation mode. `fresh_head` means that its head knows nothing yet; `note` says why or what.
+
+    `lost_head`: there was a head, but for other labels. `by_position`: its labels have no names, only numbers.
+    """
 
     model: PreTrainedModel
     fresh_head: bool
     note: str
+    lost_head: bool = False
+    by_position: bool = False
 
 
 def load_config(name: str) -> PreTrainedConfig:
@@ -72,11 +77,15 @@ def load_classifier(name: str, labels: list[str], *, seed: int) -> LoadedClassif
     saved = [label for _, label in sorted((config.id2label or {}).items())]
     _set_labels(config, labels)
     model, info = _load(name, config)
-    missing = set(info["missing_keys"]) | {item[0] for item in info["mismatched_keys"]}
+    other_shape = {item[0] for item in info["mismatched_keys"]}
+    missing = set(info["missing_keys"]) | other_shape
     foreign = sorted(key for key in missing if not _in_head(model, key))
     if foreign:
         raise InputError(f"{name}: its weights do not fit its config.json: {listing(foreign, limit=3)}")
     _initialise(model, missing, seed)
+    if other_shape:
+        note = f"the head gives {len(saved)} labels ({listing(saved)}), the data has {len(labels)} ({listing(labels)})"
+        return LoadedClassifier(model, fresh_head=True, note=f"{note}; a fresh one was drawn", lost_head=True)
     if missing:
         note = f"the weights have no classification head for {len(labels)} labels; a fresh one was drawn"
         return LoadedClassifier(model, fresh_head=True, note=note)
@@ -129,8 +138,10 @@ def _initialise(model: PreTrainedModel, names: set[str], seed: int) -> None:
 
 
 def _with_label_order(loaded: LoadedClassifier, saved: list[str], labels: list[str], seed: int) -> LoadedClassifier:
-    if saved == labels or all(_NUMBERED.fullmatch(label) for label in saved):
+    if saved == labels:
         return loaded
+    if all(_NUMBERED.fullmatch(label) for label in saved):
+        return replace(loaded, by_position=True)
     known = {label: index for index, label in enumerate(_comparable(saved))}
     wanted = _comparable(labels)
     if sorted(known) != sorted(wanted):
@@ -138,8 +149,8 @@ def _with_label_order(loaded: LoadedClassifier, saved: list[str], labels: list[s
             key for key, _ in loaded.model.named_parameters() if not key.startswith(loaded.model.base_model_prefix)
         }
         _initialise(loaded.model, names, seed)
-        note = f"the head was trained for the labels {listing(saved)}; a fresh one was drawn"
-        return LoadedClassifier(loaded.model, fresh_head=True, note=note)
+        note = f"the head was trained for the labels {listing(saved)}, the data has {listing(labels)}"
+        return LoadedClassifier(loaded.model, fresh_head=True, note=f"{note}; a fresh one was drawn", lost_head=True)
     order = [known[label] for label in wanted]
     if order == sorted(order):
         return loaded

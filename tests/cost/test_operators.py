@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.cost.operators import operators
+from edgekd.cost.operators import most_tokens, operators
 from edgekd.errors import SpecError
 from edgekd.student import StudentSpec
 
@@ -74,3 +74,12 @@ def test_inputs_and_specs_that_no_model_takes_are_refused(
     spec = StudentSpec(**(BERT.to_dict() | changes))
     with pytest.raises(SpecError, match=message):
         operators(spec, **shape)
+
+
+def test_roberta_never_uses_its_first_two_positions() -> None:
+    assert most_tokens(BERT) == most_tokens(LLAMA) == 40
+    roberta = replace(BERT, architecture="roberta")
+    assert most_tokens(roberta) == 38
+    assert operators(roberta, batch=1, sequence=38)
+    with pytest.raises(SpecError, match="expected 1 to 38"):
+        operators(roberta, batch=1, sequence=39)

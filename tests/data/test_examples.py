@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekd.data.examples import Examples, Splits, normalised
+from edgekd.data.examples import Examples, Splits
 from edgekd.errors import DataError
 
 
@@ -63,10 +63,29 @@ def test_flat_images_are_refused() -> None:
         Examples("t", np.zeros(1, dtype=np.int64), images=np.zeros((1, 8, 8), dtype=np.uint8))
 
 
-def test_texts_that_differ_in_case_width_and_spaces_are_the_same_input() -> None:
-    assert normalised("  A\u00a0\uff22\t c ") == "a b c"
-    keys = texts("A  b", "a B ", "ab").keys
+def test_texts_that_differ_in_case_spaces_and_punctuation_are_the_same_input() -> None:
+    keys = texts("A  b", "a, B!", "ab").keys
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_examples_of_which_a_text_shows_nothing_are_blank() -> None:
+    assert texts("a", "", " \u200b\t", "!").blank == [1, 2]
+    assert texts("a", "b", "", pairs=["x", " ", ""]).blank == [1, 2]
+    assert Examples("i", np.zeros(1, dtype=np.int64), images=np.zeros((1, 1, 2, 2), dtype=np.uint8)).blank == []
+
+
+def test_an_example_is_shown_short_and_on_one_line() -> None:
+    part = texts("a\n\x1b[31m" + "b" * 1000, pairs=["c"])
+    shown = part.shown(0) or ""
+    assert shown.startswith("a \\x1b[31mbbb")
+    assert shown.endswith("… | c")
+    assert len(shown) < 250
+    assert Examples("i", np.zeros(1, dtype=np.int64), images=np.zeros((1, 1, 2, 2), dtype=np.uint8)).shown(0) is None
+
+
+def test_the_classes_that_have_an_example_are_present() -> None:
+    assert texts("a", "b", "c", labels=[2, 0, 2]).present == {0, 2}
+    assert texts("a").subset([]).present == set()
 
 
 def test_a_second_text_cannot_be_mistaken_for_the_end_of_the_first() -> None:

@@ -85,3 +85,16 @@ def test_missing_labels_are_named(tmp_path: Path) -> None:
         labels_beside(tmp_path / "train-images-idx3-ubyte")
     with pytest.raises(DataError, match="expected a name such as"):
         labels_beside(tmp_path / "pixels")
+
+
+def test_images_that_are_no_numbers_are_counted_and_named(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 2, 2), dtype=np.float64)
+    path = tmp_path / "a"
+    path.write_bytes(idx_bytes(pixels))
+    assert read_idx_images(path).dtype == np.float32
+    pixels[1, 0, 0], pixels[3, 1, 1] = np.nan, 1e300
+    path.write_bytes(idx_bytes(pixels))
+    with pytest.raises(
+        DataError, match=r"a: 2 of 4 images hold a value that is no number or .* first image 2, expected"
+    ):
+        read_idx_images(path)

@@ -42,6 +42,8 @@ def test_whole_numbers_up_to_255_stay_bytes_and_others_become_floats() -> None:
         ([1, 2], "found an image of shape"),
         ([[[1, 2], [3, 4]], [[1, 2], [3, 4]]], "found an image of shape"),
         ([[float("nan"), 0.0]], "no number"),
+        ([[float("-inf"), 0.0]], "no number"),
+        ([[1e300, 0.0]], "too large for 32 bits"),
         ([[1, 2, 3]], r"found an image of 1 x 3 pixels in 1 channel, expected an image of 1 x 2 pixels"),
     ],
 )

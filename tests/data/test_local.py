@@ -181,15 +181,6 @@ def test_idx_with_wrong_counts_labels_or_sizes_is_refused(tmp_path: Path, refuse
     refuse("which holds images, expected texts", tmp_path, source=".", kind="text")
 
 
-def test_equal_images_in_two_parts_are_noted(tmp_path: Path) -> None:
-    idx_pair(tmp_path, "train", noise(20), [0, 1] * 10)
-    idx_pair(tmp_path, "test", noise(20)[:4], [0, 1] * 2)
-    notes = load_splits(Data(source="."), base=tmp_path).notes
-    found = [note for note in notes if "test examples also stand in" in note]
-    assert sum(int(note.partition(" ")[0]) for note in found) == 4
-    assert all("(the same image)" in note for note in found)
-
-
 def test_images_as_lists_in_json_lines_are_read(tmp_path: Path, write: Callable[..., Path]) -> None:
     lines = [json.dumps({"image": image.tolist(), "label": "ab"[row % 2]}) for row, image in enumerate(noise(20))]
     write(tmp_path, train__jsonl="\n".join(lines))

@@ -43,8 +43,6 @@ def test_text_keeps_its_spaces_and_its_quotes(tmp_path: Path, write: Callable[..
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (",1", r"train\.csv:4: text is empty"),
-        ('"  ",1', r"train\.csv:4: text holds only spaces"),
         ("a,", r"train\.csv:4: label is empty"),
         ('a," "', r"train\.csv:4: label is empty"),
         ("a", r"train\.csv:4: found 1 cells, expected 2"),
@@ -62,7 +60,6 @@ def test_bad_csv_row_is_named(
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ({"label": 1}, r"train\.jsonl:2: text is empty"),
         ({"text": "b"}, r"train\.jsonl:2: label is empty"),
         ({"text": 7, "label": 1}, r"train\.jsonl:2: text is 7, expected a text"),
         ({"text": "\ud800", "label": 1}, r"train\.jsonl:2: text holds half a character"),
@@ -75,6 +72,25 @@ def test_bad_json_record_is_named(
 ) -> None:
     write(tmp_path, train__jsonl='{"text": "a", "label": 0}\n' + json.dumps(record) + "\n")
     refuse(said, tmp_path, source=".")
+
+
+def test_empty_texts_are_kept_as_such(tmp_path: Path, write: Callable[..., Path]) -> None:
+    full = [{"text": f"t{row}", "label": row % 2} for row in range(4)]
+    empty = [{"label": 1}, {"text": None, "label": 0}, {"text": " ", "label": 1}, {"text": "", "label": 1}]
+    lines = "\n".join(map(json.dumps, [*full, *empty]))
+    write(tmp_path, train__jsonl=lines, dev__jsonl=json.dumps(full[0]), test__jsonl=json.dumps(full[0]))
+    train = load_splits(Data(source="."), base=tmp_path).train
+    assert train.texts == ["t0", "t1", "t2", "t3", "", "", " ", ""]
+    assert train.blank == [4, 5, 6, 7]
+
+
+def test_a_column_that_is_mostly_empty_is_refused(
+    tmp_path: Path, write: Callable[..., Path], refuse: Callable[..., None]
+) -> None:
+    write(tmp_path, train__csv="a,b,label\nx,,0\ny,z,1\n,,1\n", dev__csv="a,b,label\nv,w,1\n")
+    said = r"train\.csv:2: b is empty, as it is in 2 of 3 rows, expected .* another column in data\.text"
+    refuse(f"{said}_pair,", tmp_path, source=".", text="a", text_pair="b")
+    refuse(f"{said},", tmp_path, source=".", text="b")
 
 
 def test_missing_columns_are_explained(

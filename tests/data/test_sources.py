@@ -41,30 +41,41 @@ def test_class_with_too_few_examples_to_cut_is_named(
     refuse(r"the class '2' has 2 different examples, expected at least 3 to cut a test part", tmp_path, source=".")
 
 
-def test_leaks_are_counted_after_normalising(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_leaked_examples_are_left_out_of_training_and_counted(tmp_path: Path, write: Callable[..., Path]) -> None:
     write(
         tmp_path,
-        train__csv="text,label\nGood Film,1\nbad,0\n",
-        dev__csv="text,label\ngood  film,1\nfine,0\n",
+        train__csv="text,label\nGood Film,1\nbad,0\nnever seen,1\nnor this,0\nnor that,1\n",
+        dev__csv="text,label\ngood  film!,1\nfine,0\n",
         test__csv="text,label\nFINE,0\nBad ,0\nnew,1\n",
     )
-    assert load_splits(Data(source="."), base=tmp_path).notes == [
-        "1 of 2 validation examples also stand in train (the same text, but for case and spaces).",
-        "1 of 3 test examples also stand in train (the same text, but for case and spaces).",
-        "1 of 3 test examples also stand in validation (the same text, but for case and spaces).",
-    ]
+    kept, dropped = (load_splits(Data(source=".", drop_leaked=drop), base=tmp_path) for drop in (False, True))
+    assert (len(kept.train), kept.dropped) == (5, 0)
+    assert (dropped.train.texts, dropped.dropped) == (["never seen", "nor this", "nor that"], 2)
+    assert (dropped.validation.sha256, dropped.test.sha256) == (kept.validation.sha256, kept.test.sha256)
 
 
-def test_class_without_examples_is_noted(
-    tmp_path: Path, csv_rows: Callable[..., str], write: Callable[..., Path]
+def test_what_is_drawn_is_drawn_from_what_has_not_leaked(tmp_path: Path, write: Callable[..., Path]) -> None:
+    rows = "".join(f"number {number} of the training part,{number % 2}\n" for number in range(40))
+    write(
+        tmp_path,
+        train__csv=f"text,label\n{rows}",
+        dev__csv="text,label\nwholly different,1\n",
+        test__csv="text,label\n" + "".join(rows.splitlines(keepends=True)[:30]),
+    )
+    data = Data(source=".", drop_leaked=True, max_train_examples=6)
+    splits = load_splits(data, base=tmp_path)
+    assert (len(splits.train), splits.dropped) == (6, 30)
+    assert "6 of 10 training examples are used (max_train_examples)." in splits.notes
+
+
+def test_a_training_part_that_leaked_whole_is_refused(
+    tmp_path: Path, write: Callable[..., Path], refuse: Callable[..., None]
 ) -> None:
-    write(tmp_path, train__csv=csv_rows(20), dev__csv="text,label\na,0\n")
-    notes = load_splits(Data(source=".", labels=["no", "yes", "maybe"]), base=tmp_path).notes
-    assert "train has no example of maybe." in notes
-    assert "validation has no example of maybe, yes." in notes
+    write(tmp_path, **dict.fromkeys(("train__csv", "dev__csv", "test__csv"), "text,label\na,1\nb,0\n"))
+    refuse("each of its 2 examples also stands in .* nothing to train on", tmp_path, source=".", drop_leaked=True)
 
 
-def test_sst2_is_read_whole_and_its_leak_is_counted(shared: Callable[[str], Path]) -> None:
+def test_sst2_is_read_whole(shared: Callable[[str], Path]) -> None:
     data = Data(
         source=str(shared("sst2_glue")), train="train.tsv", validation="heldout.tsv", test="dev.tsv", text="sentence"
     )
@@ -74,9 +85,7 @@ def test_sst2_is_read_whole_and_its_leak_is_counted(shared: Callable[[str], Path
         "validation": {"0": 2994, "1": 3741},
         "test": {"0": 428, "1": 444},
     }
-    assert splits.notes == [
-        "75 of 6735 validation examples also stand in train (the same text, but for case and spaces)."
-    ]
+    assert splits.notes == []
 
 
 def test_banking77_is_read_whole(shared: Callable[[str], Path]) -> None:

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekd.data.examples import Examples
-from edgekd.data.splitting import cut, drawn, shared_inputs
+from edgekd.data.leakage import Inputs, twins
+from edgekd.data.splitting import cut, drawn
 from edgekd.errors import DataError
 
 # How long the first draw takes says nothing about these tests, only about the machine.
@@ -67,8 +68,38 @@ def test_equal_inputs_stay_on_one_side() -> None:
     labels = np.array([0, 1] * 50, dtype=np.int64)
     whole = Examples("t", labels, [f"{'A ' if row % 4 < 2 else 'a'} {row % 2} {row // 8}" for row in range(100)])
     rest, taken = cut(whole, 0.3, ["x", "y"], seed=3, purpose="test")
-    assert shared_inputs(taken, rest) == 0
+    assert len(twins(Inputs(taken), Inputs(rest)).rows) == 0
     assert 20 <= len(taken) <= 30
+
+
+@unhurried
+@given(
+    words=st.lists(st.tuples(st.sampled_from("abcdefghij"), st.integers(0, 1)), min_size=8, max_size=60),
+    share=st.floats(0.05, 0.6),
+    seed=st.integers(0, 9),
+)
+def test_no_input_stands_on_both_sides_whatever_its_labels(
+    words: list[tuple[str, int]], share: float, seed: int
+) -> None:
+    own = [(f"own {label} {number}", label) for label in (0, 1) for number in range(2)]
+    texts, labels = zip(*words, *own, strict=True)
+    whole = Examples(
+        "t", np.array(labels, dtype=np.int64), [text.upper() + "!" * (n % 3) for n, text in enumerate(texts)]
+    )
+    rest, taken = cut(whole, share, ["x", "y"], seed=seed, purpose="test")
+    assert len(rest) + len(taken) == len(whole)
+    assert not set(rest.keys) & set(taken.keys)
+    assert rest.present == taken.present == {0, 1}
+
+
+def test_an_input_of_several_classes_is_never_judged_on() -> None:
+    labels = np.array([0, 1, 0, 0, 1, 1], dtype=np.int64)
+    whole = Examples("t", labels, ["same", "Same.", "a", "b", "c", "d"])
+    for seed in range(5):
+        _, taken = cut(whole, 0.5, ["x", "y"], seed=seed, purpose="test")
+        assert not {"same", "Same."} & set(taken.texts or ())
+    with pytest.raises(DataError, match=r"the class 'x' has 0 different examples that no other class has, expected"):
+        cut(whole.subset([0, 1, 4, 5]), 0.5, ["x", "y"], seed=0, purpose="test")
 
 
 def test_class_with_one_different_example_cannot_be_cut() -> None:
@@ -130,11 +161,3 @@ def test_draw_of_more_than_there_is_is_everything() -> None:
 def test_draw_smaller_than_the_number_of_classes_is_refused() -> None:
     with pytest.raises(DataError, match=r"max_train_examples is 2, expected at least 3"):
         drawn(examples([5, 5, 5]), 2, 1, names([1, 1, 1]))
-
-
-def test_images_are_shared_only_when_equal_to_the_bit() -> None:
-    images = np.arange(32, dtype=np.uint8).reshape(2, 1, 4, 4)
-    one = Examples("a", np.zeros(2, dtype=np.int64), images=images)
-    other = images.copy()
-    other[1, 0, 0, 0] += 1
-    assert shared_inputs(Examples("b", np.zeros(2, dtype=np.int64), images=other), one) == 1

@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_recipe import TINY, snapshot
+from tiny_text import WORDS, save_teacher, texts, tiny_bert, tiny_tokenizer
 
+from edgekd.data.encode import Preprocessing, encode, encoding_key
+from edgekd.data.examples import Examples
+from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import predict_logits
 from edgekd.pipeline.begin import start_of
 from edgekd.pipeline.context import Context
@@ -32,3 +36,28 @@ def test_a_student_starts_from_the_teacher_and_the_seed(root: Path) -> None:
     (one, start), (other, _) = (found.student(spec, 17, by) for _ in range(2))
     assert start.copied_parameters > 0
     assert predict_logits(one, found.validation, 64) == pytest.approx(predict_logits(other, found.validation, 64))
+
+
+def test_answers_are_kept_apart_by_text_truncation_tokenizer_and_weights(tmp_path: Path) -> None:
+    """The cache as a lesson asks for it: each of these makes another one, and the same again makes none."""
+    rows = texts(20)
+    tokenizers = {"one": tiny_tokenizer(), "two": tiny_tokenizer([*WORDS[:4], *reversed(WORDS[4:])])}
+    for name, tokenizer in tokenizers.items():
+        save_teacher(tmp_path / name, tiny_bert(), tokenizer)
+
+    def caches(words: list[str], max_length: int, tokenizer: str, seed: int) -> int:
+        examples = Examples("train", np.arange(len(words), dtype=np.int64) % 2, words)
+        how = Preprocessing(kind="text", tokenizer=str(tmp_path / tokenizer), max_length=max_length)
+        key = encoding_key(examples, how)
+        cached_logits(
+            tiny_bert(seed=seed), encode(examples, how), tmp_path / "cache", key=key, batch_size=8, pad_token_id=0
+        )
+        return len(list((tmp_path / "cache").glob("*/cache.json")))
+
+    assert caches(rows, 12, "one", 0) == 1
+    assert caches(rows, 12, "one", 0) == 1
+    assert caches([*rows[:-1], rows[-1].replace("bad", "good")], 12, "one", 0) == 2
+    assert caches(rows, 11, "one", 0) == 3
+    assert caches(rows, 12, "two", 0) == 4
+    assert caches(rows, 12, "one", 1) == 5
+    assert caches(rows, 12, "one", 0) == 5

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_recipe import TINY, run_tiny
+import torch
+from tiny_recipe import TINY, Heard, run_tiny
+from tiny_text import texts, tiny_bert, write_recipe
 
 from edgekd.distill.settings import Progress
-from edgekd.errors import RecipeError, TrainingError
+from edgekd.errors import DataError, RecipeError, TrainingError
 from edgekd.files import read_json
 from edgekd.pipeline.context import Context, inputs_hash
-from edgekd.pipeline.saved import read_preprocessing, save_model
+from edgekd.pipeline.run import run
+from edgekd.pipeline.saved import read_preprocessing, read_trained, save_model
 from edgekd.pipeline.teacher import inputs, training_progress
 from edgekd.recipe import load_recipe
 from edgekd.student import StudentSpec
@@ -66,6 +69,90 @@ def test_a_teacher_that_learned_nothing_is_refused(tmp_path: Path) -> None:
         run_tiny(tmp_path / "run", tune, only="teacher")
     assert not (tmp_path / "run" / "teacher.json").exists()
     assert Context(load_recipe("quickstart", TINY), tmp_path / "run", Path.cwd()).left_by("teacher") == {}
+
+
+def _renamed(whole: Path, folder: Path, order: list[int]) -> list[str]:
+    """The teacher of the whole run with its outputs in another `order` and without names for them, as overrides."""
+    model = read_trained(whole / "teacher", [str(digit) for digit in range(10)])
+    with torch.no_grad():
+        model.classifier.weight.copy_(model.classifier.weight[order].clone())
+        model.classifier.bias.copy_(model.classifier.bias[order].clone())
+    model.config.id2label = {number: f"LABEL_{number}" for number in range(10)}
+    model.config.label2id = {name: number for number, name in model.config.id2label.items()}
+    save_model(model, None, read_preprocessing(whole / "teacher"), folder)
+    return [f"teacher.model={folder}", "teacher.architecture=", "teacher.fine_tune="]
+
+
+def test_numbered_outputs_in_another_order_are_refused_by_what_they_answer(whole: Path, tmp_path: Path) -> None:
+    straight = _renamed(whole, tmp_path / "straight", list(range(10)))
+    run_tiny(tmp_path / "run", *straight, only="teacher")
+    found, original = (read_json(root / "teacher.json") for root in (tmp_path / "run", whole))
+    assert found["validation_accuracy"] == original["validation_accuracy"]
+    swapped = _renamed(whole, tmp_path / "swapped", [1, 0, *range(2, 10)])
+    with pytest.raises(RecipeError, match=r"another order than the classes of the data.*'0' as '1'.*'1' as '0'"):
+        run_tiny(tmp_path / "other", *swapped, only="teacher")
+    assert not (tmp_path / "other" / "teacher.json").exists()
+
+
+def test_a_foreign_teacher_that_knows_nothing_is_refused(whole: Path, tmp_path: Path) -> None:
+    model = build(StudentSpec.from_dict(read_json(whole / "teacher.json")["spec"]), seed=0)
+    model.config.id2label = {digit: str(digit) for digit in range(10)}
+    save_model(model, None, read_preprocessing(whole / "teacher"), tmp_path / "blank")
+    override = [f"teacher.model={tmp_path / 'blank'}", "teacher.architecture=", "teacher.fine_tune="]
+    with pytest.raises(TrainingError, match="A student cannot learn from it"):
+        run_tiny(tmp_path / "run", *override, only="teacher")
+
+
+def _taught(tmp_path: Path, recipe: str, *overrides: str) -> Heard:
+    heard = Heard()
+    run(recipe, overrides, tmp_path / "run", only="teacher", progress=heard)
+    return heard
+
+
+def test_what_is_wrong_with_the_data_is_told_before_the_training_and_kept(tmp_path: Path) -> None:
+    train, test = texts(120), texts(40, start=1000)
+    long = [f"{text} and then much more was said about this" for text in texts(10, start=2000)]
+    recipe = write_recipe(
+        tmp_path, train=[*train, ""], validation=[*texts(30, start=3000), *long], test=[*test, train[3]]
+    )
+    heard = _taught(tmp_path, recipe)
+    table = read_json(tmp_path / "run" / "data.json")
+    assert heard.warned == table["warnings"]
+    assert [warning.partition(" ")[0] for warning in heard.warned] == ["1", "train:", "validation:"]
+    assert "25.0 % of the texts are longer than 12 tokens" in heard.warned[2]
+    assert (table["schema_version"], table["max_length"]) == ("1.0", 12)
+    assert table["truncated"] == {"train": 0, "validation": 10, "test": 0}
+    assert table["blank"] == {"train": 1, "validation": 0, "test": 0}
+    leak = table["leakage"][1]
+    assert (leak["part"], leak["other"], leak["same"], leak["nearly"]) == ("test", "train", 1, 0)
+    assert leak["shown"][0]["text"] == train[3]
+    splits = Context(load_recipe(recipe), tmp_path / "run", Path.cwd()).splits
+    assert [table[name] for name in splits.parts] == [part.sha256 for part in splits.parts.values()]
+
+
+def test_a_test_part_that_is_trained_on_is_refused_before_the_training(tmp_path: Path) -> None:
+    train = texts(120)
+    recipe = write_recipe(
+        tmp_path, train=train, validation=texts(30, start=3000), test=[*texts(30, start=1000), *train[:10]]
+    )
+    heard = Heard()
+    with pytest.raises(DataError, match=r"10 of 40 test examples \(25\.0 %\) also stand in the training part"):
+        run(recipe, [], tmp_path / "run", only="teacher", progress=heard)
+    assert not [text for text in heard.said if text.startswith("teaching")]
+    heard = _taught(tmp_path, recipe, "data.drop_leaked=true")
+    table = read_json(tmp_path / "run" / "data.json")
+    assert (table["dropped"], table["examples"]["train"], heard.warned) == (10, 110, [])
+
+
+def test_a_head_for_other_labels_is_told_before_another_is_taught(tmp_path: Path) -> None:
+    model = tiny_bert(["sad", "glad"])
+    recipe = write_recipe(
+        tmp_path, train=texts(120), validation=texts(30, start=3000), test=texts(30, start=1000), model=model
+    )
+    with pytest.raises(RecipeError, match=r"trained for the labels glad, sad, the data has bad, good.*data\.labels"):
+        _taught(tmp_path, recipe, "teacher.fine_tune=")
+    (warned,) = _taught(tmp_path, recipe).warned
+    assert "the labels glad, sad, the data has bad, good; a fresh one was drawn" in warned
 
 
 def test_progress_shows_epoch_loss_and_accuracy(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class Heard:
         self.ran: list[str] = []
         self.current: list[str] = []
         self.said: list[str] = []
+        self.warned: list[str] = []
         self.summaries: dict[str, str] = {}
 
     def begin(self, step: str, *, current: bool) -> None:
@@ -37,6 +38,9 @@ class Heard:
     def update(self, text: str, share: float | None = None) -> None:
         assert share is None or 0 <= share <= 1
         self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
 
     def end(self, step: str, summary: str) -> None:
         self.summaries[step] = summary

@@ -51,6 +51,7 @@ def make_run(root: Path, *, until: str = "gate", overrides: Sequence[str] = (), 
     make_folder(root)
     write_json(root / "recipe.json", recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
     write_json(root / "teacher.json", teacher_table())
+    write_json(root / "data.json", data_table())
     sizing = sized(recipe) if "size" in done else None
     if sizing is None:
         return root
@@ -137,6 +138,27 @@ def teacher_table() -> dict[str, Any]:
             "name": "sklearn:digits", "train": 1293, "validation": 144, "test": EXAMPLES,
             "notes": ["The test part was cut from the training part (20 %, seed 17)."],
         },
+    }  # fmt: skip
+
+
+def data_table() -> dict[str, Any]:
+    """Texts, although the run is one of images: they have more to tell."""
+    parts = {"train": 1293, "validation": 144, "test": EXAMPLES}
+    classes = [{"name": str(digit), "train": 120 + digit, "validation": 14, "test": 36} for digit in range(10)]
+    shown = {"row": 7, "other_row": 940, "similarity": 0.874, "text": "a gripping film", "other_text": "a griping film"}
+    found = [("validation", "train", 0, 0), ("test", "train", 2, 7), ("test", "validation", 0, 0)]
+    return {
+        "schema_version": "1.0", **dict.fromkeys(parts, "d" * 64), "examples": parts, "classes": classes,
+        "imbalance": 1.075,
+        "leakage": [
+            {"part": part, "other": other, "examples": parts[part], "same": same, "nearly": nearly,
+             "share": (same + nearly) / parts[part], "whole": True, "shown": [shown] if same else []}
+            for part, other, same, nearly in found
+        ],
+        "near_duplicates": {"similarity": 0.8, "chance_found": 0.99964}, "dropped": 31,
+        "blank": {"train": 3, "validation": 0, "test": 0}, "max_length": 64,
+        "truncated": {"train": 95, "validation": 11, "test": 4},
+        "warnings": ["9 of 360 test examples (2.5 %) also stand in train.", "train: 3 of 1293 texts are blank."],
     }  # fmt: skip
 
 

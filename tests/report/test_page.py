@@ -55,7 +55,7 @@ def test_plotly_stands_on_the_page_once(page: str) -> None:
 def test_the_verdict_comes_first(page: str) -> None:
     headings = [said for said in re.findall(r"<h2>([^<]+)</h2>", page)]  # noqa: C416  the list is the order
     assert headings == [
-        "The student against its teacher", "The choice", "The training", "The latency", "The circumstances",
+        "The student against its teacher", "The choice", "The training", "The latency", "The data", "The circumstances",
     ]  # fmt: skip
     assert page.index('class="band pass"') < page.index("<h2>")
     assert "<title>PASS: quickstart (edgekd)</title>" in page
@@ -164,7 +164,8 @@ def test_the_payload_reached_the_free_text_of_every_file(hostile: tuple[list[str
     places = hostile[0]
     for place in (
         "recipe.json name", "teacher.json origin", "teacher.json label_names.*", "teacher.json data.notes.*",
-        "student.json stopped", "students.json device", "students.json reason", "sizing.json limits.*.name",
+        "data.json warnings.*", "data.json classes.*.name", "data.json leakage.*.shown.*.text",
+        "data.json leakage.*.shown.*.other_text", "student.json stopped", "students.json device", "students.json reason", "sizing.json limits.*.name",
         "verdict.json criteria.*.text", "verdict.json notes.*", "verdict.json artifact", "verdict.json host",
         "latency-student-int8.json warnings.*", "latency-student-int8.json host.cpu", "manifest.json entries.*.name",
         "latency-student-int8.json artifact.name", "accuracy-student-int8.json dataset",

@@ -43,6 +43,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ("teacher.json", "[]", "no JSON object"),
         ("teacher.json", '{"schema_version": "1.0"}', "spec"),
         ("student.json", '{"schema_version": "2.0"}', "schema_version"),
+        ("data.json", '{"schema_version": "2.0"}', "schema_version"),
+        ("data.json", "[]", "no JSON object"),
         ("recipe.json", "{", "not valid JSON"),
         ("students.json", "{}", "no students.json"),
         ("verdict.json", "{}", "not an edgekd verdict"),
@@ -76,6 +78,14 @@ def test_further_keys_of_later_versions_are_passed_over(run_root: Path, tmp_path
     path = tmp_path / "run" / "student.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "further": 1}))
     assert read_run(tmp_path / "run").student is not None
+
+
+def test_data_that_nobody_looked_at_is_unknown(run_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_root, tmp_path / "run")
+    (tmp_path / "run" / "data.json").write_text('{"train": "0", "validation": "1", "test": "2"}')
+    assert read_run(tmp_path / "run").data is None
+    (tmp_path / "run" / "data.json").unlink()
+    assert read_run(tmp_path / "run").data is None
 
 
 def test_the_folder_names_a_run_without_a_recipe(run_root: Path, tmp_path: Path) -> None:

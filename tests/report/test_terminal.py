@@ -1,5 +1,6 @@
 """What is printed: aligned, one line each, safe."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from edgekd.report.run import RunFolder
 from edgekd.report.terminal import (
     comparison_lines,
     comparison_rows,
+    data_lines,
     device_lines,
     device_table,
+    files_lines,
     record_lines,
     summary_lines,
     table,
@@ -92,7 +95,28 @@ def test_the_summary_ends_with_the_report(run_root: Path) -> None:
     lines = summary_lines(run_root)
     assert lines[0].startswith("PASS: student-int8")
     assert lines[-1] == f"report {run_root / 'report.html'}"
+    assert lines[-4:-2] == [
+        "  warning: 9 of 360 test examples (2.5 %) also stand in train.",
+        "  warning: train: 3 of 1293 texts are blank.",
+    ]
     assert any("teacher-fp32" in line for line in lines)
+
+
+def test_a_single_step_ends_with_its_files_and_what_to_know_of_the_data(run_root: Path, tmp_path: Path) -> None:
+    lines = files_lines(run_root)
+    assert lines[-1] == f"files in {run_root}"
+    assert len(lines) == 3
+    assert files_lines(tmp_path) == [f"files in {tmp_path}"]
+    path = tmp_path / "data.json"
+    path.write_text('{"warnings": []}')
+    assert data_lines(tmp_path) == []
+    path.write_text(json.dumps({"warnings": [HOSTILE]}))
+    (line,) = data_lines(tmp_path)
+    assert not {"\n", "\x1b", "\u202e"} & set(line)
+    for damaged in ('{"warnings": 3}', '{"warnings": [3]}', "[]"):
+        path.write_text(damaged)
+        with pytest.raises(RecordError, match=r"data\.json"):
+            data_lines(tmp_path)
 
 
 def test_each_artifact_is_compared_with_the_teacher(run_root: Path) -> None:

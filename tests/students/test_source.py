@@ -86,7 +86,10 @@ def test_numbered_labels_are_taken_by_position(tmp_path: Path) -> None:
     model = saved("bert", tmp_path)
     loaded = load_classifier(str(tmp_path), NAMES, seed=0)
     assert not loaded.fresh_head
+    assert loaded.by_position
     assert torch.allclose(logits(loaded.model), logits(model), atol=1e-6)
+    own = [f"LABEL_{number}" for number in range(3)]
+    assert not load_classifier(str(tmp_path), own, seed=0).by_position
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -94,7 +97,8 @@ def test_a_head_for_other_labels_is_drawn_anew_and_said_so(name: str, tmp_path: 
     saved(name, tmp_path, ["cat", "dog", "owl"])
     first, again, other = (load_classifier(str(tmp_path), NAMES, seed=seed) for seed in (1, 1, 2))
     assert first.fresh_head
-    assert "cat" in first.note
+    assert first.lost_head
+    assert "the labels cat, dog, owl, the data has high, low, middle" in first.note
     assert torch.equal(logits(first.model), logits(again.model))
     assert not torch.equal(logits(first.model), logits(other.model))
 
@@ -104,7 +108,8 @@ def test_a_head_for_more_labels_is_drawn_anew_and_the_body_kept(name: str, tmp_p
     model = saved(name, tmp_path, NAMES)
     loaded = load_classifier(str(tmp_path), [*NAMES, "top"], seed=1)
     assert loaded.fresh_head
-    assert "no classification head for 4 labels" in loaded.note
+    assert loaded.lost_head
+    assert "gives 3 labels (high, low, middle), the data has 4 (high, low, middle, top)" in loaded.note
     assert logits(loaded.model).shape == (2, 4)
     kept = dict(model.base_model.named_parameters())
     assert all(torch.equal(kept[key], value) for key, value in loaded.model.base_model.named_parameters())
@@ -121,6 +126,8 @@ def test_a_backbone_gets_a_head_drawn_from_the_seed_whatever_the_random_state(na
     again = load_classifier(str(tmp_path), NAMES, seed=3)
     assert torch.equal(torch.rand(1), expected)
     assert first.fresh_head
+    assert not first.lost_head
+    assert "no classification head for 3 labels" in first.note
     weights = first.model.state_dict()
     assert all(torch.equal(weights[key], value) for key, value in again.model.state_dict().items())
     assert all(value.isfinite().all() for value in weights.values())
