@@ -225,7 +225,8 @@ def data_facts(data: Data, base: Path) -> Any:
             if path.is_file()
             and (used.train is None or path.parent != source or path.name in named or "labels-idx1" in path.name)
         ]
-    settings = used.model_dump(mode="json", exclude={"otherwise"})
+    # max_leakage changes nothing about the data; it is compared with what was found.
+    settings = used.model_dump(mode="json", exclude={"otherwise", "max_leakage"})
     return [settings, [_data_file_facts(path, source) for path in files]]
 
 

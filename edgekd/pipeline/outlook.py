@@ -9,6 +9,7 @@ from edgekd.pipeline.context import DATA_JSON, Context, data_used
 from edgekd.report.data import part_rows
 from edgekd.report.run import DataFile, read_data
 from edgekd.report.terminal import table, warning_lines
+from edgekd.units import text_from_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,9 @@ def data_outlook(context: Context, *, current: bool) -> Outlook:
     Nothing is fetched: what cannot be read here (a hub data set, without a library) is said to be unknown.
     Errors: RecordError for a damaged data.json.
     """
-    path = context.path(DATA_JSON)
-    if current and path.exists():
-        known = read_data(path)
-        return Outlook(() if known is None else _lines(known))
+    known = _kept(context) if current else None
+    if known is not None:
+        return Outlook(_lines(known), _refusal(known, context))
     source = data_used(context.recipe.data, context.base).source
     if source.startswith("hub:"):
         return Outlook((f"data not looked at: {source} is on the hub, and a dry run fetches nothing",))
@@ -39,6 +39,34 @@ def data_outlook(context: Context, *, current: bool) -> Outlook:
     except DataError as error:
         return Outlook(("data refused",), error)
     return Outlook(_lines(found))
+
+
+def refuse_kept(context: Context) -> None:
+    """Nothing, unless a run before, whose teacher is kept, has found more leakage than the recipe allows by now.
+
+    Errors: DataError, and RecordError for a damaged data.json.
+    """
+    known = _kept(context)
+    refusal = None if known is None else _refusal(known, context)
+    if refusal is not None:
+        raise refusal
+
+
+def _kept(context: Context) -> DataFile | None:
+    path = context.path(DATA_JSON)
+    return read_data(path) if path.exists() else None
+
+
+def _refusal(file: DataFile, context: Context) -> DataError | None:
+    most = data_used(context.recipe.data, context.base).max_leakage
+    for leak in file.leakage:
+        if (leak.part, leak.other) == ("test", "train") and leak.share > most:
+            return DataError(
+                f"{context.path(DATA_JSON)}: {text_from_share(leak.share)} of the test part also stand in the training "
+                f"part, expected at most {text_from_share(most)} (data.max_leakage). Set data.drop_leaked: true to "
+                "train without them, or name another test part"
+            )
+    return None
 
 
 def _lines(file: DataFile) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from edgekd.pipeline.context import (
     inputs_hash,
 )
 from edgekd.pipeline.ledger import Ledger, locked
-from edgekd.pipeline.outlook import data_outlook
+from edgekd.pipeline.outlook import data_outlook, refuse_kept
 from edgekd.pipeline.saved import RESULT, SAVED
 from edgekd.pipeline.stash import AFTER_CHOICE, ATTEMPT_STEPS
 from edgekd.pipeline.trials import check_trials
@@ -259,6 +259,8 @@ def _run_step(step: Step, context: Context, ledger: Ledger, position: int = 0) -
     context.progress.begin(step.name, current=current)
     summary_path, scratch = context.path(WORK, f"{step.name}.txt"), _scratch(context, step.name, inputs)
     if current:
+        if step.name == "teacher":
+            refuse_kept(context)
         shutil.rmtree(scratch, ignore_errors=True)  # of a kill just after the step had ended
         summary = summary_path.read_text(encoding="utf-8") if summary_path.exists() else "unchanged"
         context.progress.end(step.name, _said(summary, position))

@@ -46,7 +46,9 @@ def test_data_changes_with_its_content_and_its_settings(tmp_path: Path) -> None:
     facts.append(data_facts(Data(source="d"), tmp_path))
     facts.append(data_facts(Data(source="d", train="train.csv"), tmp_path))
     facts.append(data_facts(Data(source="d/train.csv"), tmp_path))
+    facts.append(data_facts(Data(source="d", drop_leaked=True), tmp_path))
     assert len({inputs_hash(each) for each in facts}) == len(facts)
+    assert data_facts(Data(source="d", max_leakage=0.5), tmp_path) == facts[3]
 
 
 def test_unnamed_files_beside_the_named_parts_do_not_count(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_recipe import TINY, run_tiny
 from tiny_text import texts, write_recipe, write_texts
 
 from edgekd.errors import DataError, MissingExtra, RecordError
-from edgekd.files import read_json, write_json
+from edgekd.files import read_json, sha256_of_file, write_json
 from edgekd.pipeline import context as module
 from edgekd.pipeline.context import Context
+from edgekd.pipeline.ledger import Ledger
 from edgekd.pipeline.outlook import data_outlook
 from edgekd.pipeline.run import describe, plan
 from edgekd.recipe import load_recipe
@@ -90,10 +92,32 @@ def test_what_a_run_has_found_is_read_and_not_searched_again(
     assert data_outlook(context, current=True).lines[2].split()[:2] == ["train", "600"]
     table = read_json(root / "data.json")
     write_json(root / "data.json", {part: table[part] for part in ("train", "validation", "test")})
-    assert data_outlook(context, current=True).lines == ()
+    with pytest.raises(AssertionError, match="the data was read"):
+        data_outlook(context, current=True)
     write_json(root / "data.json", table | {"classes": 3})
     with pytest.raises(RecordError, match=r"data\.json: classes"):
         data_outlook(context, current=True)
+
+
+def test_a_tighter_limit_refuses_a_kept_teacher_without_losing_it(root: Path) -> None:
+    table = read_json(root / "data.json")
+    table["leakage"][1] |= {"same": 20, "share": 0.06}
+    write_json(root / "data.json", table)
+    ledger = Ledger(root)
+    entry = ledger.entry("teacher")
+    assert entry is not None
+    ledger.record("teacher", entry.inputs, [root / name for name in ("teacher", "teacher.json", "data.json")])
+    before = sha256_of_file(root / "teacher" / "model.safetensors")
+    assert run_tiny(root, only="teacher")[1].current == ["teacher"]
+    with pytest.raises(
+        DataError, match=r"data\.json: 6\.0 % of the test part also .* at most 5\.0 % \(data\.max_leakage"
+    ):
+        run_tiny(root, "data.max_leakage=5 %", only="teacher")
+    planned = plan("quickstart", [*TINY, "data.max_leakage=5 %"], root, only="teacher")
+    with pytest.raises(DataError, match=r"at most 5\.0 %"):
+        planned.refuse()
+    assert run_tiny(root, only="teacher")[1].current == ["teacher"]
+    assert sha256_of_file(root / "teacher" / "model.safetensors") == before
 
 
 def test_only_a_plan_with_the_step_teacher_looks_at_the_data(tmp_path: Path) -> None:
