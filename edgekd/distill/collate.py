@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgekd.distill.held import Picked
 from edgekd.errors import InputError
 
 LABELS = "labels"
@@ -30,14 +31,17 @@ class Collator:
 
     pad_token_id: int | None = None
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]] | Picked) -> dict[str, torch.Tensor]:
+        if isinstance(rows, Picked):
+            return {name: self._column(name, values) for name, values in rows.columns.items()}
         return {name: self._column(name, [np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
-    def _column(self, name: str, values: list[np.ndarray[Any, Any]]) -> torch.Tensor:
-        shapes = {value.shape for value in values}
-        if len(shapes) > 1:
-            values = self._padded(name, values)
-        stacked = np.stack(values)
+    def _column(self, name: str, values: np.ndarray[Any, Any] | list[np.ndarray[Any, Any]]) -> torch.Tensor:
+        if isinstance(values, list):
+            if len({value.shape for value in values}) > 1:
+                values = self._padded(name, values)
+            values = np.stack(values)
+        stacked = values
         return torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64, copy=False))
 
     def _padded(self, name: str, values: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:

@@ -30,6 +30,7 @@ from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
+from edgekd.distill.held import held
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.rates import parameter_groups
 from edgekd.distill.settings import TrainingPrecision
@@ -77,7 +78,7 @@ class DistillationTrainer(Trainer):
             model,
             args,
             data_collator=Collator(pad_token_id),
-            train_dataset=train_dataset.with_format("numpy"),
+            train_dataset=held(train_dataset),
             eval_dataset=eval_dataset,
             **others,
         )
