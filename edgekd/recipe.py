@@ -7,60 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from edgekd.choices import Choices, Count
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
 from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
 from edgekd.sla import Sla
 from edgekd.student import PRECISIONS, Precision
+from edgekd.teaching import ChangingAlpha, ChangingTemperature, HiddenStates, Relations, SoftLoss
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
 TASKS = ("text-classification", "image-classification")
 BUILTIN = Path(__file__).parent / "recipes"
 
-MOST_VALUES = 100_000  # of one dimension, our choice: more than any dimension of a transformer has
-
-Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[Number, Field(gt=0, lt=1)]
 Positive = Annotated[Seconds, Field(gt=0)]
-
-
-class Range(Model):
-    """Every `step`-th whole number between `from` and `to`, both included."""
-
-    first: Count = Field(alias="from")
-    last: Count = Field(alias="to")
-    step: Count = 1
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if self.last < self.first:
-            raise ValueError(f"the range from {self.first} to {self.last} is empty; swap the two")
-        return self
-
-
-def _choices(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value]
-    if isinstance(value, dict):
-        span = Range.model_validate(value)
-        values = range(span.first, span.last + 1, span.step)
-        if len(values) > MOST_VALUES:
-            raise ValueError(f"the range holds {len(values)} values, expected at most {MOST_VALUES}; enlarge its step")
-        return list(values)
-    if value == []:
-        raise ValueError("the list is empty; name at least one value")
-    return value
-
-
-Choices = Annotated[
-    list[Count],
-    BeforeValidator(_choices, json_schema_input_type=int | list[int] | Range),
-]
 
 
 class Architecture(Model):
@@ -257,14 +222,19 @@ class Search(Model):
 
 
 class Distill(Model):
-    """How the student learns: loss = alpha T² KL(teacher ‖ student at temperature T) + (1 - alpha) cross entropy.
+    """How the student learns: alpha * (the teacher's part at `temperature`) + (1 - alpha) * cross entropy.
 
-    `final_ce_epoch` adds one last epoch with alpha 0. `freeze_embeddings` leaves the copied embedding table as it is.
+    `loss` is the teacher's part, T² KL(teacher ‖ student) by default; docs/distillation.md says when to choose another.
+    `hidden` and `relations` add losses on what both compute inside, for which the teacher runs beside the student.
+    `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
 
-    temperature: Annotated[Number, Field(ge=1, le=20)] = 4.0
-    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    loss: SoftLoss = "kl"
+    temperature: ChangingTemperature = 4.0
+    alpha: ChangingAlpha = 0.9
+    hidden: HiddenStates | None = None
+    relations: Relations | None = None
     epochs: Annotated[int, Field(ge=1, le=10000)] = 10
     learning_rate: Rate = 2.0e-4
     batch_size: Count = 32

@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0, "text": 0,
     "units": 1, "files": 1,
     "config": 2, "stats": 2,
-    "database": 3, "device": 3, "student": 3, "sla": 3,
+    "choices": 3, "database": 3, "device": 3, "student": 3, "sla": 3, "teaching": 3,
     "recipe": 4, "record": 4, "networks": 4,
     "cost": 5, "hosts": 5, "data": 5,
     "sizing": 6, "students": 6, "distill": 6, "export": 6, "bench": 6,

@@ -13,6 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
+from edgekd.distill.features import FeatureTeacher
+from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import (
     EpochRecord,
     OnProgress,
@@ -30,18 +32,20 @@ from edgekd.files import make_folder
 class Phase:
     """What is trained in which order, and where this phase stands in the whole.
 
-    `first_epoch` and `first_step` count what came before; `all_epochs` and `all_steps` are the plan of all phases.
+    `first_epoch` and `first_step` count what came before; `all_epochs` and `all_steps` are the plan of all phases. With
+    `labels_alone` the teacher has no part in it.
     """
 
     folder: Path
     epochs: int
-    alpha: float
+    alpha: Level
     learning_rate: float
     seed: int
     first_epoch: int
     first_step: int
     all_epochs: int
     all_steps: int
+    labels_alone: bool = False
 
     def checkpoint(self, record: EpochRecord) -> Path:
         """The folder of the checkpoint made at the end of `record`'s epoch."""
@@ -58,6 +62,7 @@ class Course:
     settings: TrainingSettings
     pad_token_id: int | None
     on_progress: OnProgress | None
+    features: FeatureTeacher | None = None
 
 
 @dataclass
@@ -97,6 +102,8 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         eval_dataset=course.validation_set,
         temperature=course.settings.temperature,
         alpha=phase.alpha,
+        loss=course.settings.loss,
+        features=None if phase.labels_alone else course.features,
         pad_token_id=course.pad_token_id,
         callbacks=[recorder],
     )
@@ -181,7 +188,7 @@ class _Recorder(TrainerCallback):
             train_loss=self._train_loss,
             validation_loss=metrics["eval_loss"],
             validation_accuracy=metrics["eval_accuracy"],
-            alpha=self._phase.alpha,
+            alpha=level_at(self._phase.alpha, state.global_step - 1, state.max_steps),
             learning_rate=self._learning_rate,
         )
         self.history = (*self.history, record)

@@ -6,17 +6,38 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.recipe import Budget, Distill, FineTune
+from edgekd.teaching import LevelSchedule, SoftLoss
 
 Stopped = Literal["finished", "early", "budget"]
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class HiddenTerm:
+    """Hidden states to match, `weight` times their loss; `layers` of student and teacher, None: evenly spread."""
+
+    weight: Level
+    layers: Pairs | None = None
+
+
+@dataclass(frozen=True)
+class RelationsTerm:
+    """Relations in `heads` relation heads to match, `weight` times their loss; `layers` None: the last of both."""
+
+    weight: Level
+    heads: int
+    layers: Pairs | None = None
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """One training: AdamW, cosine schedule, `warmup` as a share of the steps, evaluation after every epoch.
 
-    `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
-    `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
+    `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy, else `loss` is
+    the teacher's part; `hidden` and `relations` are added to both. `final_ce_epoch`, where the teacher has a part, adds
+    an epoch of plain cross entropy that starts from the best weights.
     """
 
     epochs: int
@@ -28,11 +49,24 @@ class TrainingSettings:
     seed: int = 17
     max_seconds: float | None = None
     max_examples: int | None = None
-    temperature: float = 4.0
-    alpha: float = 0.0
+    temperature: Level = 4.0
+    alpha: Level = 0.0
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
     accumulation: int = 1
+    loss: SoftLoss = "kl"
+    hidden: HiddenTerm | None = None
+    relations: RelationsTerm | None = None
+
+    @property
+    def features(self) -> bool:
+        """Whether the teacher itself is needed, and not its answers alone."""
+        return self.hidden is not None or self.relations is not None
+
+    @property
+    def guided(self) -> bool:
+        """Whether the teacher has any part in the training."""
+        return self.features or highest(self.alpha) > 0
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
@@ -60,11 +94,34 @@ def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
         patience=distill.patience,
         seed=distill.seed,
         max_seconds=budget.training,
-        temperature=distill.temperature,
-        alpha=distill.alpha,
+        temperature=_level(distill.temperature),
+        alpha=_level(distill.alpha),
         final_ce_epoch=distill.final_ce_epoch,
         freeze_embeddings=distill.freeze_embeddings,
+        loss=distill.loss,
+        hidden=_hidden(distill),
+        relations=_relations(distill),
     )
+
+
+def _level(given: float | LevelSchedule) -> Level:
+    if isinstance(given, LevelSchedule):
+        return Schedule(given.first, given.last, given.shape, given.until)
+    return given
+
+
+def _hidden(distill: Distill) -> HiddenTerm | None:
+    given = distill.hidden
+    return None if given is None else HiddenTerm(_level(given.weight), _pairs(given.layers))
+
+
+def _relations(distill: Distill) -> RelationsTerm | None:
+    given = distill.relations
+    return None if given is None else RelationsTerm(_level(given.weight), given.heads, _pairs(given.layers))
+
+
+def _pairs(layers: str | list[list[int]]) -> Pairs | None:
+    return None if isinstance(layers, str) else tuple((ours, its) for ours, its in layers)
 
 
 @dataclass(frozen=True)
@@ -84,7 +141,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`."""
+    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised.
+
+    `alpha` and `learning_rate` are those of its last step.
+    """
 
     epoch: int
     step: int

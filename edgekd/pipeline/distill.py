@@ -72,7 +72,8 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     pad, validation = taught.pad, taught.validation
     answers = predict_logits(taught.teacher, validation, 64, pad).argmax(axis=-1)
     student, start = taught.student(chosen_student(context), recipe.distill.seed)
-    taught = replace(taught, teacher=None)
+    if recipe.distill.hidden is None and recipe.distill.relations is None:
+        taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
         found = predict_logits(student, validation, 64, pad).argmax(axis=-1)
@@ -83,7 +84,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     loop = loop_of(context)
     settings = replace(student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position))
     train(
-        student, taught.train, validation, settings, scratch, pad_token_id=pad,
+        student, taught.train, validation, settings, scratch, teacher=taught.teacher, pad_token_id=pad,
         on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 
