@@ -288,7 +288,7 @@ def _fields_at(model: type[BaseModel], path: Path_) -> list[str]:
             continue
         inner = [m.model_fields[str(part)].annotation for m in current if str(part) in m.model_fields]
         current = [found for annotation in inner for found in _models_in(annotation)]
-    return sorted({key for found in current for key in found.model_fields})
+    return sorted({info.alias or key for found in current for key, info in found.model_fields.items()})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

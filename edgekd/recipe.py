@@ -9,12 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from edgekd.choices import Count
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
 from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
 from edgekd.sla import Sla
-from edgekd.space import Count, Space
+from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
+from edgekd.teaching import ChangingAlpha, ChangingTemperature, HiddenStates, Relations, SoftLoss
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
@@ -131,16 +133,21 @@ class Search(Model):
 
 
 class Distill(Model):
-    """How the student learns: loss = alpha T² KL(teacher ‖ student at temperature T) + (1 - alpha) cross entropy.
+    """How the student learns: alpha * (the teacher's part at `temperature`) + (1 - alpha) * cross entropy.
 
-    `final_ce_epoch` adds one last epoch with alpha 0. `freeze_embeddings` leaves the copied embedding table as it is.
+    `loss` is the teacher's part, T² KL(teacher ‖ student) by default; docs/distillation.md says when to choose another.
+    `hidden` and `relations` add losses on what both compute inside, for which the teacher runs beside the student.
+    `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
     `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
     `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
 
-    temperature: Annotated[Number, Field(ge=1, le=20)] = 4.0
-    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    loss: SoftLoss = "kl"
+    temperature: ChangingTemperature = 4.0
+    alpha: ChangingAlpha = 0.9
+    hidden: HiddenStates | None = None
+    relations: Relations | None = None
     epochs: Annotated[int, Field(ge=1, le=10000)] = 10
     learning_rate: Rate = 2.0e-4
     batch_size: Count = 32

@@ -1,54 +1,16 @@
-"""The space of students that a recipe declares: choices of each dimension, and ties between them."""
+"""The space of students that a recipe declares: dimensions to choose among, and ties between them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from edgekd.choices import Choices
 from edgekd.config import Model, Number, Share
-
-MOST_VALUES = 100_000  # of one dimension, our choice: more than any dimension of a transformer has
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class Range(Model):
-    """Every `step`-th whole number between `from` and `to`, both included."""
-
-    first: Count = Field(alias="from")
-    last: Count = Field(alias="to")
-    step: Count = 1
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if self.last < self.first:
-            raise ValueError(f"the range from {self.first} to {self.last} is empty; swap the two")
-        return self
-
-
-def _choices(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value]
-    if isinstance(value, dict):
-        span = Range.model_validate(value)
-        values = range(span.first, span.last + 1, span.step)
-        if len(values) > MOST_VALUES:
-            raise ValueError(f"the range holds {len(values)} values, expected at most {MOST_VALUES}; enlarge its step")
-        return list(values)
-    if value == []:
-        raise ValueError("the list is empty; name at least one value")
-    return value
-
-
-Choices = Annotated[
-    list[Count],
-    BeforeValidator(_choices, json_schema_input_type=int | list[int] | Range),
-]
-
 
 Dimension = Literal["layers", "hidden", "heads", "head_dim", "kv_heads", "ffn"]
 TiedDimension = Literal["layers", "hidden", "heads", "kv_heads", "ffn"]

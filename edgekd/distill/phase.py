@@ -14,6 +14,8 @@ from typing_extensions import override
 
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
+from edgekd.distill.features import FeatureTeacher
+from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import (
     EpochRecord,
     OnProgress,
@@ -31,18 +33,20 @@ from edgekd.files import make_folder
 class Phase:
     """What is trained in which order, and where this phase stands in the whole.
 
-    `first_epoch` and `first_step` count what came before; `all_epochs` and `all_steps` are the plan of all phases.
+    `first_epoch` and `first_step` count what came before; `all_epochs` and `all_steps` are the plan of all phases. With
+    `labels_alone` the teacher has no part in it.
     """
 
     folder: Path
     epochs: int
-    alpha: float
+    alpha: Level
     learning_rate: float
     seed: int
     first_epoch: int
     first_step: int
     all_epochs: int
     all_steps: int
+    labels_alone: bool = False
 
     def checkpoint(self, record: EpochRecord) -> Path:
         """The folder of the checkpoint made at the end of `record`'s epoch."""
@@ -59,6 +63,7 @@ class Course:
     settings: TrainingSettings
     pad_token_id: int | None
     on_progress: OnProgress | None
+    features: FeatureTeacher | None = None
 
 
 @dataclass
@@ -100,6 +105,8 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         alpha=phase.alpha,
         layer_decay=course.settings.layer_decay,
         precision=course.settings.precision,
+        loss=course.settings.loss,
+        features=None if phase.labels_alone else course.features,
         pad_token_id=course.pad_token_id,
         callbacks=[recorder],
     )
@@ -187,7 +194,7 @@ class _Recorder(TrainerCallback):
             train_loss=self._train_loss,
             validation_loss=metrics["eval_loss"],
             validation_accuracy=metrics["eval_accuracy"],
-            alpha=self._phase.alpha,
+            alpha=level_at(self._phase.alpha, state.global_step - 1, state.max_steps),
             learning_rate=self._learning_rate,
             calibration_error=metrics["eval_calibration_error"],
             calibration_chance=metrics["eval_calibration_chance"],

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.recipe import Budget, Distill, FineTune
+from edgekd.teaching import LevelSchedule, SoftLoss
 
 # A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
 # The patience of a training without a teacher ends it early.
@@ -14,13 +16,33 @@ Stopped = Literal["finished", "early", "budget", "reached_teacher", "capacity_li
 
 TrainingPrecision = Literal["fp32", "bf16"]
 
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class HiddenTerm:
+    """Hidden states to match, `weight` times their loss; `layers` of student and teacher, None: evenly spread."""
+
+    weight: Level
+    layers: Pairs | None = None
+
+
+@dataclass(frozen=True)
+class RelationsTerm:
+    """Relations in `heads` relation heads to match, `weight` times their loss; `layers` None: the last of both."""
+
+    weight: Level
+    heads: int
+    layers: Pairs | None = None
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """One training: AdamW, cosine schedule, `warmup` as a share of the steps, evaluation after every epoch.
 
-    `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy.
-    `final_ce_epoch`, for `alpha` above 0, adds an epoch of plain cross entropy that starts from the best weights.
+    `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy, else `loss` is
+    the teacher's part; `hidden` and `relations` are added to both. `final_ce_epoch`, where the teacher has a part, adds
+    an epoch of plain cross entropy that starts from the best weights.
     `layer_decay` multiplies the rate from layer to layer on the way down (see edgekd.distill.rates).
     `precision` is that of the forward pass; weights, loss and evaluation are in float32 in any case.
     `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
@@ -36,20 +58,33 @@ class TrainingSettings:
     seed: int = 17
     max_seconds: float | None = None
     max_examples: int | None = None
-    temperature: float = 4.0
-    alpha: float = 0.0
+    temperature: Level = 4.0
+    alpha: Level = 0.0
     final_ce_epoch: bool = False
     freeze_embeddings: bool = False
     layer_decay: float = 1.0
     precision: TrainingPrecision = "fp32"
     accumulation: int = 1
+    loss: SoftLoss = "kl"
+    hidden: HiddenTerm | None = None
+    relations: RelationsTerm | None = None
     teacher_validation_loss: float | None = None
     teacher_validation_accuracy: float | None = None
 
     @property
+    def features(self) -> bool:
+        """Whether the teacher itself is needed, and not its answers alone."""
+        return self.hidden is not None or self.relations is not None
+
+    @property
+    def guided(self) -> bool:
+        """Whether the teacher has any part in the training."""
+        return self.features or highest(self.alpha) > 0
+
+    @property
     def of_student(self) -> bool:
-        """Whether there is a teacher: in the loss, or to be compared with."""
-        return self.alpha > 0 or self.teacher_validation_loss is not None
+        """Whether there is a teacher: in the training, or to be compared with."""
+        return self.guided or self.teacher_validation_loss is not None
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
@@ -77,13 +112,36 @@ def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
         patience=distill.patience,
         seed=distill.seed,
         max_seconds=budget.training,
-        temperature=distill.temperature,
-        alpha=distill.alpha,
+        temperature=_level(distill.temperature),
+        alpha=_level(distill.alpha),
         final_ce_epoch=distill.final_ce_epoch,
         freeze_embeddings=distill.freeze_embeddings,
         layer_decay=distill.layer_decay,
         precision=distill.precision,
+        loss=distill.loss,
+        hidden=_hidden(distill),
+        relations=_relations(distill),
     )
+
+
+def _level(given: float | LevelSchedule) -> Level:
+    if isinstance(given, LevelSchedule):
+        return Schedule(given.first, given.last, given.shape, given.until)
+    return given
+
+
+def _hidden(distill: Distill) -> HiddenTerm | None:
+    given = distill.hidden
+    return None if given is None else HiddenTerm(_level(given.weight), _pairs(given.layers))
+
+
+def _relations(distill: Distill) -> RelationsTerm | None:
+    given = distill.relations
+    return None if given is None else RelationsTerm(_level(given.weight), given.heads, _pairs(given.layers))
+
+
+def _pairs(layers: str | list[list[int]]) -> Pairs | None:
+    return None if isinstance(layers, str) else tuple((ours, its) for ours, its in layers)
 
 
 @dataclass(frozen=True)
@@ -103,9 +161,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised, at `alpha`.
+    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised.
 
-    `calibration_error` and `calibration_chance` are those of edgekd.distill.calibration, on the validation part.
+    `alpha` and `learning_rate` are those of its last step. `calibration_error` and `calibration_chance` are those of
+    edgekd.distill.calibration, on the validation part.
     """
 
     epoch: int

@@ -2,7 +2,8 @@
 
 The learning rate is constant after its warm-up. A cosine has to know its end: cut short it has not yet annealed, and
 taken further it would be another schedule from the first step on. At a constant rate the first steps of a long training
-are a short one, so a survivor goes on from its checkpoint.
+are a short one, so a survivor goes on from its checkpoint. For the same reason an alpha, temperature or weight that
+changes follows the steps of the whole training that `settings` plan, and not those of the trial.
 Source: Hägele et al. 2024, arXiv:2405.18392 (constant rates, of which any length can be compared).
 """
 
@@ -24,9 +25,11 @@ from edgekd.distill.calibration import Calibration, calibration
 from edgekd.distill.checkpoints import WEIGHTS, Checkpoint, checkpoint_folder, keep_only, load_weights, newest, seal
 from edgekd.distill.collate import LABELS
 from edgekd.distill.evaluate import accuracy, cross_entropies, predict_logits
+from edgekd.distill.features import feature_teacher
 from edgekd.distill.phase import Clock, training_arguments
+from edgekd.distill.schedule import level_at
 from edgekd.distill.settings import EpochRecord, TrainingSettings
-from edgekd.distill.train import check_training, prepared
+from edgekd.distill.train import check_training, prepared, steps_per_epoch
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.errors import InputError
 from edgekd.files import make_folder
@@ -75,6 +78,7 @@ def train_short(
     stretch: Stretch,
     folder: Path,
     *,
+    teacher: Any = None,
     pad_token_id: int | None = None,
     watch: Watch | None = None,
 ) -> Short:
@@ -91,7 +95,7 @@ def train_short(
     check_training(model, train_set, validation_set, settings)
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
-    with prepared(model, settings):
+    with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
         judge = _Judge(model, validation_set, settings.batch_size, pad_token_id)
         history = () if start is None else start.history
         if start is not None and history[-1].step >= stretch.end:
@@ -105,7 +109,8 @@ def train_short(
                 data_seed=settings.seed, warmup_steps=stretch.warmup, lr_scheduler_type="constant_with_warmup",
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
-            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha,
+            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha, loss=settings.loss,
+            features=features, schedule_steps=settings.epochs * steps_per_epoch(len(train_set), settings),
             layer_decay=settings.layer_decay, precision=settings.precision, pad_token_id=pad_token_id,
             callbacks=[recorder],
         )  # fmt: skip
@@ -168,7 +173,7 @@ class _Recorder(TrainerCallback):
             train_loss=trainer.step_loss,
             validation_loss=float(judged.losses.mean()),
             validation_accuracy=judged.accuracy,
-            alpha=trainer.alpha,
+            alpha=level_at(trainer.alpha, step - 1, trainer.schedule_steps or step),
             learning_rate=float(trainer._get_learning_rate()),  # noqa: SLF001
             calibration_error=judged.calibration.error,
             calibration_chance=judged.calibration.chance,

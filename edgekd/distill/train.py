@@ -19,11 +19,13 @@ from torch import nn
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS
+from edgekd.distill.features import feature_teacher
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
 from edgekd.distill.rates import distances
+from edgekd.distill.schedule import highest
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
@@ -40,12 +42,14 @@ def train(
     settings: TrainingSettings,
     folder: Path,
     *,
+    teacher: Any = None,
     pad_token_id: int | None = None,
     on_progress: OnProgress | None = None,
     save: Callable[[TrainingResult], None] | None = None,
 ) -> TrainingResult:
     """What the training did; `model` then holds the weights of the best epoch and is in evaluation mode.
 
+    `teacher` is needed where `settings` ask for its features; it is only asked, and never changed.
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
     the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
     They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
@@ -61,7 +65,7 @@ def train(
     processes.join()
     check_training(model, train_set, validation_set, settings)
     examples = _drawn(train_set, settings)
-    key = _training_key(model, examples, validation_set, settings)
+    key = _training_key(model, examples, validation_set, settings, teacher)
     if not processes.all_say_the_same(key):
         raise InputError(
             "training: the processes were given different data, settings or first weights, expected the same in all. "
@@ -69,8 +73,8 @@ def train(
         )
     checkpoints = processes.done_by_first(lambda: make_folder(folder / "checkpoints"))
     home = checkpoints / key[:32]
-    with prepared(model, settings):
-        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress)
+    with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
+        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features)
         result = _taken(course, home)
     processes.wait_for_all()  # each has read the best weights
     processes.done_by_first(lambda: _ended(result, checkpoints, save))
@@ -85,8 +89,8 @@ def _ended(result: TrainingResult, checkpoints: Path, save: Callable[[TrainingRe
 
 def _taken(course: Course, home: Path) -> TrainingResult:
     settings, clock = course.settings, Clock(course.settings.max_seconds)
-    per_epoch = _steps_per_epoch(len(course.train_set), settings)
-    with_final = settings.final_ce_epoch and settings.alpha > 0
+    per_epoch = steps_per_epoch(len(course.train_set), settings)
+    with_final = settings.final_ce_epoch and settings.guided
     all_epochs = settings.epochs + int(with_final)
     main = Phase(
         folder=home / "main",
@@ -109,6 +113,7 @@ def _taken(course: Course, home: Path) -> TrainingResult:
             folder=home / "final",
             epochs=1,
             alpha=0.0,
+            labels_alone=True,
             learning_rate=settings.learning_rate * FINAL_LEARNING_RATE_SHARE,
             seed=settings.seed + 1,
             first_epoch=len(history),
@@ -158,9 +163,10 @@ def check_training(
                 f"training: found labels {labels.min()} to {labels.max()} in the {name} part, "
                 f"expected 0 to {'…' if classes is None else classes - 1}, as many as the model has"
             )
-    if settings.alpha > 0 and TEACHER_LOGITS not in train_set.column_names:
+    alpha = highest(settings.alpha)
+    if alpha > 0 and TEACHER_LOGITS not in train_set.column_names:
         raise InputError(
-            f"training: alpha is {settings.alpha} and the training part has no column {TEACHER_LOGITS!r}; "
+            f"training: alpha is {alpha} and the training part has no column {TEACHER_LOGITS!r}; "
             "add it with cached_logits, or set alpha to 0"
         )
     if settings.layer_decay != 1:
@@ -181,13 +187,18 @@ def _drawn(train_set: datasets.Dataset, settings: TrainingSettings) -> datasets.
     return train_set.select(np.sort(np.random.default_rng(settings.seed).permutation(len(train_set))[:most]))
 
 
-def _steps_per_epoch(examples: int, settings: TrainingSettings) -> int:
+def steps_per_epoch(examples: int, settings: TrainingSettings) -> int:
+    """The optimiser steps that an epoch of so many examples takes."""
     parts = math.ceil(examples / (settings.batch_size // settings.accumulation))
     return math.ceil(parts / settings.accumulation)
 
 
 def _training_key(
-    model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
+    model: Any,
+    train_set: datasets.Dataset,
+    validation_set: datasets.Dataset,
+    settings: TrainingSettings,
+    teacher: Any,
 ) -> str:
     # The time limit is no part of it: a training that ran out of time goes on when it is given more.
     return content_hash(
@@ -195,6 +206,7 @@ def _training_key(
             "format": FORMAT,
             "settings": asdict(replace(settings, max_seconds=None)),
             "weights": weights_hash(model),
+            "teacher": weights_hash(teacher) if settings.features and teacher is not None else None,
             "train": dataset_hash(train_set),
             "validation": dataset_hash(validation_set),
             "processes": processes.count(),

@@ -13,7 +13,7 @@ What is different from the stock Trainer, and why:
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,24 @@ from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
+from edgekd.distill.features import FeatureTeacher
 from edgekd.distill.held import held
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.rates import parameter_groups
+from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import TrainingPrecision
 from edgekd.distill.shares import is_filler, share_loader
 from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
+from edgekd.teaching import SoftLoss
 
 
 class DistillationTrainer(Trainer):
     """Trains on `teacher_logits` where the batch has them, and with plain cross entropy where it has not.
 
     The teacher itself is no part of it: only its answers are, so they can never end up in a checkpoint or optimiser.
+    Where `features` are to be matched, too, it runs beside the student and is kept by them. A `temperature` or `alpha`
+    that changes follows the number of steps done, of `schedule_steps` in all, else of those of this training.
 
     With `precision` bf16 the forward pass of a training step is one of mixed precision; weights, loss, optimiser and
     evaluation stay in float32.
@@ -59,8 +64,11 @@ class DistillationTrainer(Trainer):
         *,
         train_dataset: datasets.Dataset,
         eval_dataset: datasets.Dataset | None = None,
-        temperature: float = 4.0,
-        alpha: float = 0.0,
+        temperature: Level = 4.0,
+        alpha: Level = 0.0,
+        loss: SoftLoss = "kl",
+        features: FeatureTeacher | None = None,
+        schedule_steps: int | None = None,
         layer_decay: float = 1.0,
         precision: TrainingPrecision = "fp32",
         pad_token_id: int | None = None,
@@ -74,6 +82,9 @@ class DistillationTrainer(Trainer):
         processes.check_whole_models(sharded=bool(args.fsdp))
         args.remove_unused_columns = False
         args.label_names = [LABELS]
+        if features is not None:
+            # Projectors are used outside the student's forward, where DistributedDataParallel would not look for them.
+            args.ddp_find_unused_parameters = False
         super().__init__(
             model,
             args,
@@ -89,6 +100,9 @@ class DistillationTrainer(Trainer):
         self.alpha = alpha
         self.layer_decay = layer_decay
         self.precision = precision
+        self.loss = loss
+        self.features = features
+        self.schedule_steps = schedule_steps
         self.pad_token_id = pad_token_id
         self.step_loss = 0.0
         self._loss_of_step = -1
@@ -145,19 +159,25 @@ class DistillationTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The loss of one part of an optimiser step, and the model's outputs when `return_outputs`."""
-        outputs = model(**model_inputs(inputs))
+        features = self.features if model.training else None
+        step, steps = self.state.global_step, self.schedule_steps or self.state.max_steps
+        with features.watching(step, steps) if features is not None else nullcontext() as seen:
+            outputs = model(**model_inputs(inputs))
         labels, teacher = inputs[LABELS], inputs.get(TEACHER_LOGITS)
-        if teacher is None or self.alpha == 0 or not model.training:
+        alpha = level_at(self.alpha, step, steps)
+        if teacher is None or alpha == 0 or not model.training:
             loss = hard_target_loss(outputs.logits, labels, num_items_in_batch)
         else:
             loss = distillation_loss(
                 outputs.logits,
                 teacher,
                 labels,
-                temperature=self.temperature,
-                alpha=self.alpha,
+                temperature=level_at(self.temperature, step, steps),
+                alpha=alpha,
                 normaliser=num_items_in_batch,
             )
+        if features is not None and seen is not None:
+            loss = loss + features.loss(seen, inputs, step, steps, num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             # The count is over all processes, and their gradients are averaged.
             loss = loss * self.accelerator.num_processes

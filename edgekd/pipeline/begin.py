@@ -129,6 +129,7 @@ class _Kitchen:
         place = self.folder / "-".join([start.method, *map(str, start.layers), f"steps{steps}"])
         stretch = Stretch(steps, steps, max(1, round(WARMUP_SHARE * steps)))
         done = train_short(
-            student, self.taught.train, self.judges, self.settings, stretch, place, pad_token_id=self.taught.pad
-        )
+            student, self.taught.train, self.judges, self.settings, stretch, place, teacher=self.taught.teacher,
+            pad_token_id=self.taught.pad,
+        )  # fmt: skip
         return float(done.losses.mean())

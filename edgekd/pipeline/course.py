@@ -132,8 +132,9 @@ class Course:
         # Checkpoints of another plan are of another training.
         home = place or self.folder / f"every-{stretch.every}-warmup-{stretch.warmup}" / name
         return train_short(
-            student, taught.train, taught.validation, self.settings, stretch, home, pad_token_id=taught.pad, watch=watch
-        )
+            student, taught.train, taught.validation, self.settings, stretch, home, teacher=taught.teacher,
+            pad_token_id=taught.pad, watch=watch,
+        )  # fmt: skip
 
 
 def _curve(history: Sequence[EpochRecord]) -> tuple[CurvePoint, ...]:

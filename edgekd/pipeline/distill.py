@@ -76,7 +76,8 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     answers = predict_logits(taught.teacher, validation, 64, pad)
     labels = context.splits.validation.labels
     student, begun = begin(context, taught, chosen_student(context), scratch)
-    taught = replace(taught, teacher=None)
+    if recipe.distill.hidden is None and recipe.distill.relations is None:
+        taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
         found = predict_logits(student, validation, 64, pad)
@@ -90,7 +91,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
         teacher_validation_loss=cross_entropy(answers, labels), teacher_validation_accuracy=accuracy(answers, labels),
     )  # fmt: skip
     train(
-        student, taught.train, validation, settings, scratch, pad_token_id=pad,
+        student, taught.train, validation, settings, scratch, teacher=taught.teacher, pad_token_id=pad,
         on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 

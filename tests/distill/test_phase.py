@@ -14,7 +14,8 @@ from tiny_digits import digit_images, tiny_vit
 
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.fingerprint import weights_hash
-from edgekd.distill.settings import TrainingSettings
+from edgekd.distill.schedule import Schedule
+from edgekd.distill.settings import HiddenTerm, RelationsTerm, TrainingSettings
 from edgekd.distill.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def run_until(
             raise Killed
 
     try:
-        result = train(model, lesson, validation, settings, folder, on_progress=watch, save=save)
+        result = train(model, lesson, validation, settings, folder, teacher=tiny_vit(9), on_progress=watch, save=save)
     except Killed:
         return None, None, steps
     return weights_hash(model), result.to_dict(), steps
@@ -98,6 +99,39 @@ def test_rates_and_precision_survive_a_resume(tmp_path: Path, lesson: Any, whole
     assert steps[0] == 7
     assert (weights, result) == straight[:2]
     assert weights != whole[0]
+
+
+# Everything that changes on the way, a projector that learns, and the last epoch without any of them.
+CHANGING = replace(
+    SETTINGS,
+    epochs=4,
+    patience=9,
+    alpha=Schedule(0.9, 0.3, "cosine", 0.8),
+    temperature=Schedule(6.0, 2.0),
+    loss="jensen_shannon",
+    hidden=HiddenTerm(Schedule(2.0, 0.0, "linear", 0.5)),
+    relations=RelationsTerm(1.0, 4),
+)
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 5])
+def test_schedules_and_projectors_survive_a_resume(tmp_path: Path, lesson: Any, epoch: int) -> None:
+    validation = digit_images(100, 140)
+    whole = run_until(tmp_path / "whole", lesson, validation, settings=CHANGING)
+    assert run_until(tmp_path, lesson, validation, stop_at=3 * (epoch - 1) + 2, settings=CHANGING)[0] is None
+    weights, result, steps = run_until(tmp_path, lesson, validation, settings=CHANGING)
+    assert steps[0] == 3 * (epoch - 1) + 1
+    assert (weights, result) == whole[:2]
+    alphas = [CHANGING.alpha.at(3 * number - 1, 12) for number in (1, 2, 3, 4)]
+    assert [record["alpha"] for record in result["history"]] == [*alphas, 0.0]
+
+
+def test_another_schedule_never_meets_the_checkpoints(tmp_path: Path, lesson: Any) -> None:
+    validation = digit_images(100, 140)
+    run_until(tmp_path, lesson, validation, stop_at=5, settings=CHANGING)
+    other = replace(CHANGING, alpha=replace(CHANGING.alpha, until=0.7))
+    assert run_until(tmp_path, lesson, validation, stop_at=1, settings=other)[2] == [1]
+    assert run_until(tmp_path, lesson, validation, stop_at=4, settings=CHANGING)[2] == [4]
 
 
 def test_a_kill_while_the_caller_saves_costs_no_training(tmp_path: Path, lesson: Any, whole: Any) -> None:

@@ -1,10 +1,14 @@
 from dataclasses import replace
 from typing import Any
 
+from edgekd.distill.schedule import Schedule
 from edgekd.distill.settings import (
     EpochRecord,
     Fork,
+    HiddenTerm,
+    RelationsTerm,
     TrainingResult,
+    TrainingSettings,
     best_of,
     epochs_since_best,
     student_settings,
@@ -42,6 +46,34 @@ def test_student_settings_say_what_the_recipe_says() -> None:
     alone = student_settings(Distill(alpha=0), Budget())
     assert not alone.of_student
     assert replace(alone, teacher_validation_loss=0.25).of_student
+
+
+def test_schedules_and_features_of_a_recipe_are_those_of_the_training() -> None:
+    fading = {"from": 1.0, "to": 0.2, "shape": "cosine", "until": 0.5}
+    distill = Distill(
+        alpha=fading,
+        temperature={"from": 8, "to": 2},
+        loss="dist",
+        hidden={"weight": fading, "layers": [[0, 1], [1, 3]]},
+        relations={"weight": 2.0, "heads": 12},
+    )
+    settings = student_settings(distill, Budget(training="60 s"))
+    assert settings.alpha == Schedule(1.0, 0.2, "cosine", 0.5)
+    assert settings.temperature == Schedule(8.0, 2.0, "linear", 1.0)
+    assert settings.loss == "dist"
+    assert settings.hidden == HiddenTerm(settings.alpha, ((0, 1), (1, 3)))
+    assert settings.relations == RelationsTerm(2.0, 12, None)
+
+
+def test_the_teacher_has_a_part_by_alpha_or_by_features() -> None:
+    plain = TrainingSettings(epochs=1, learning_rate=1e-3, batch_size=8)
+    assert (plain.guided, plain.features) == (False, False)
+    for given in ({"alpha": 0.1}, {"alpha": Schedule(0.0, 0.5)}):
+        found = replace(plain, **given)
+        assert (found.guided, found.features) == (True, False)
+    for given in ({"hidden": HiddenTerm(1.0)}, {"relations": RelationsTerm(1.0, 4)}):
+        found = replace(plain, **given)
+        assert (found.guided, found.features) == (True, True)
 
 
 def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:

@@ -12,7 +12,8 @@ from tiny_digits import digit_images, tiny_vit
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import cross_entropies, predict_logits
 from edgekd.distill.fingerprint import weights_hash
-from edgekd.distill.settings import TrainingSettings
+from edgekd.distill.schedule import Schedule
+from edgekd.distill.settings import HiddenTerm, TrainingSettings
 from edgekd.distill.short import Short, Stretch, Watch, train_short
 from edgekd.errors import Diverged, InputError
 
@@ -39,7 +40,8 @@ def trained(
     watch: Watch | None = None,
     **changes: Any,
 ) -> Short:
-    return train_short(model, lesson, VALIDATION, replace(SETTINGS, **changes), stretch, folder, watch=watch)
+    settings = replace(SETTINGS, **changes)
+    return train_short(model, lesson, VALIDATION, settings, stretch, folder, teacher=tiny_vit(9), watch=watch)
 
 
 def numbers(found: Short) -> list[tuple]:
@@ -74,6 +76,24 @@ def test_a_survivor_goes_on_as_if_it_had_never_stopped(lesson: datasets.Dataset,
     assert numbers(second) == numbers(straight)
     assert weights_hash(fresh) == weights_hash(whole)
     assert second.seconds > first.seconds
+
+
+def test_schedules_follow_the_whole_training_so_that_a_survivor_goes_on_exactly(
+    lesson: datasets.Dataset, tmp_path: Path
+) -> None:
+    alpha = Schedule(0.9, 0.1, "linear", 0.5)
+    changes = {"alpha": alpha, "hidden": HiddenTerm(Schedule(1.0, 0.0)), "relations": None}
+    whole, parts = student(), student()
+    straight = trained(whole, lesson, tmp_path / "whole", Stretch(18, 2, 2), **changes)
+    trained(student(), lesson, tmp_path / "parts", Stretch(6, 2, 2), **changes)
+    second = trained(parts, lesson, tmp_path / "parts", Stretch(18, 2, 2), **changes)
+    assert numbers(second) == numbers(straight)
+    assert weights_hash(parts) == weights_hash(whole)
+    # 9 epochs of 3 steps are planned.
+    assert [record.alpha for record in straight.history] == [
+        alpha.at(record.step - 1, 27) for record in straight.history
+    ]
+    assert straight.history[-1].alpha == alpha.end
 
 
 def test_what_is_done_is_not_done_again(lesson: datasets.Dataset, tmp_path: Path) -> None:

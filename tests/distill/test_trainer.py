@@ -12,6 +12,7 @@ from edgekd.distill.cache import cached_logits
 from edgekd.distill.calibration import calibration
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.losses import distillation_loss
+from edgekd.distill.schedule import Schedule, level_at
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.errors import InputError, TrainingError
 
@@ -95,6 +96,55 @@ def test_the_gradient_is_that_of_the_distillation_loss(tmp_path: Path) -> None:
     distillation_loss(logits, teacher, labels, temperature=4.0, alpha=0.7).backward()
     expected = torch.cat([weight.grad.flatten() for weight in model.parameters()])
     torch.testing.assert_close(taken, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "temperature", "loss"),
+    [(Schedule(1.0, 0.0), 4.0, "kl"), (0.7, Schedule(6.0, 2.0, "cosine", 0.5), "dkd"), (0.7, 2.0, "reverse_kl")],
+)
+def test_the_gradient_of_each_step_is_that_of_the_loss_at_its_alpha_and_temperature(
+    tmp_path: Path, alpha: Any, temperature: Any, loss: Any
+) -> None:
+    rows = cached_logits(tiny_vit(5), digit_images(0, 10), tmp_path / "cache", batch_size=5)
+    copied = GradientCopy()
+    # With a learning rate of 0 each of the 4 steps, of 8 that are planned, meets the same model and the same rows.
+    DistillationTrainer(
+        tiny_vit(),
+        arguments(tmp_path, per_device_train_batch_size=10, learning_rate=0.0, num_train_epochs=4),
+        train_dataset=rows,
+        alpha=alpha,
+        temperature=temperature,
+        loss=loss,
+        schedule_steps=8,
+        callbacks=[copied],
+    ).train()
+    labels, teacher = torch.tensor(rows["labels"]), torch.tensor(rows["teacher_logits"])
+    for step, taken in enumerate(copied.steps):
+        model = tiny_vit().train()
+        logits = model(pixel_values=torch.tensor(np.asarray(rows["pixel_values"]), dtype=torch.float32)).logits
+        levels = {"alpha": level_at(alpha, step, 8), "temperature": level_at(temperature, step, 8)}
+        distillation_loss(logits, teacher, labels, loss=loss, **levels).backward()
+        expected = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+        torch.testing.assert_close(taken, expected, rtol=1e-4, atol=1e-6)
+    changes = isinstance(alpha, Schedule) or isinstance(temperature, Schedule)
+    assert torch.allclose(copied.steps[0], copied.steps[-1], rtol=0.05) != changes
+
+
+def test_without_a_plan_a_schedule_follows_the_steps_of_the_training(tmp_path: Path) -> None:
+    rows = cached_logits(tiny_vit(5), digit_images(0, 10), tmp_path / "cache", batch_size=5)
+    plain, copied = [], GradientCopy()
+    for alpha in (Schedule(0.0, 1.0, "linear", 0.5), 1.0):
+        copied = GradientCopy()
+        DistillationTrainer(
+            tiny_vit(),
+            arguments(tmp_path, per_device_train_batch_size=10, learning_rate=0.0, num_train_epochs=4),
+            train_dataset=rows,
+            alpha=alpha,
+            callbacks=[copied],
+        ).train()
+        plain.append(copied.steps)
+    torch.testing.assert_close(plain[0][2], plain[1][2])
+    assert not torch.allclose(plain[0][1], plain[1][1], rtol=0.05)
 
 
 def test_without_teacher_logits_the_gradient_is_that_of_plain_cross_entropy(tmp_path: Path) -> None:

@@ -86,6 +86,30 @@ def test_the_same_seed_gives_the_same_student(root: Path) -> None:
     assert before[1] == after[1]
 
 
+def test_hidden_states_relations_and_schedules_leave_a_plain_student(root: Path) -> None:
+    before = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    teacher = (root / "teacher" / "model.safetensors").read_bytes()
+    shutil.rmtree(root / "attempts")
+    _, heard = run_tiny(
+        root, "distill.hidden={weight: 0.5}", "distill.relations={weight: {from: 1, to: 0}, heads: 4}",
+        "distill.loss=standardised", "distill.alpha={from: 0.9, to: 0.5}", only="distill",
+    )  # fmt: skip
+    assert heard.ran == ["distill"]
+    after = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    assert {name: value.shape for name, value in after.items()} == {name: value.shape for name, value in before.items()}
+    assert any((after[name] != before[name]).any() for name in after)
+    assert (root / "teacher" / "model.safetensors").read_bytes() == teacher
+    assert "edgekd" not in (root / "student" / "config.json").read_text()
+    alphas = [epoch["alpha"] for epoch in read_json(root / "student.json")["history"]]
+    assert 0.9 > alphas[0] > alphas[1] > 0.5
+    assert alphas[2] == 0
+
+
+def test_a_layer_that_the_chosen_student_does_not_have_is_named(root: Path) -> None:
+    with pytest.raises(InputError, match="found layer 1 of the student, expected 0 to 0"):
+        run_tiny(root, "distill.hidden={weight: 0.5, layers: [[1, 1]]}", only="distill")
+
+
 def test_measured_times_do_not_make_it_run_again_but_another_choice_does(root: Path, context: Context) -> None:
     base = inputs_hash(inputs(context))
     write_json(root / "sizing.json", {"other": 1})
