@@ -175,6 +175,7 @@ class DistillationTrainer(Trainer):
                 temperature=level_at(self.temperature, step, steps),
                 alpha=alpha,
                 normaliser=num_items_in_batch,
+                loss=self.loss,
             )
         if features is not None and seen is not None:
             loss = loss + features.loss(seen, inputs, step, steps, num_items_in_batch)
