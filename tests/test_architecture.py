@@ -107,8 +107,19 @@ def test_tests_mirror_the_package() -> None:
         assert mirror.is_file(), f"{relative} has no {mirror.relative_to(ROOT)}"
 
 
+def names_attentions(text: str) -> bool:
+    """Whether the code in `text`, its docstrings and comments apart, says output_attentions."""
+    tree = ast.parse(text)
+    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    fields = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return "output_attentions" in said | keywords | fields
+
+
 def test_nothing_asks_for_attentions_that_sdpa_does_not_give() -> None:
     """transformers answers output_attentions under sdpa with an empty tuple: a loss over it would be 0, unnoticed."""
+    for asking in ("f(output_attentions=True)", "c.output_attentions = True", "f(**{'output_attentions': True})"):
+        assert names_attentions(asking)
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
-        assert "output_attentions" not in text or '"eager"' in text, f"{path}: attentions without the eager form"
+        assert not names_attentions(text) or '"eager"' in text, f"{path}: attentions without the eager form"
