@@ -33,6 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 from edgekd.bench.agent.facts import lasting_facts
 from edgekd.data.encode import encode
 from edgekd.distill.collate import LABELS, ROW, TEACHER_LOGITS
+from edgekd.distill.evaluate import accuracy, predict_logits
 from edgekd.distill.fingerprint import weights_hash
 from edgekd.files import content_hash, make_folder, read_json, sha256_of_file, write_json
 from edgekd.pipeline.context import Context
@@ -130,6 +131,17 @@ class Case:
         """What is right in the test part."""
         found: list[int] = self.context.splits.test.labels.tolist()
         return found
+
+    @functools.cached_property
+    def teacher_right(self) -> float:
+        """The teacher's accuracy on the test part."""
+        path = self.root / "peers" / f"teacher-{weights_hash(self.taught.teacher)[:16]}.json"
+        if not path.exists():
+            test = encode(self.context.splits.test, self.taught.preprocessing, self.taught.tokenizer)
+            write_json(
+                path, accuracy(predict_logits(self.taught.teacher, test, 64, self.taught.pad), np.array(self.labels))
+            )
+        return float(read_json(path))
 
     def session_file(self, seed: int, turn: int, versions: dict[str, str]) -> Path:
         """Where the session with these settings is kept once it is finished."""
@@ -285,10 +297,14 @@ def told(case: Case, found: Outcome, rounds: int) -> tuple[str, dict[str, Any]]:
     settings, spec, teacher = case.settings(0), case.spec, case.taught.teacher_spec
     said = goals(found, settings["epochs"])
     made = f"{settings['steps']} steps of {settings['batch_size']} examples ({settings['epochs']} epochs)"
-    shown = f"{case.name}: teacher {teacher.name}, student {spec.name}, {made}, {len(case.labels)} test examples, "
-    lines = [f"{shown}{rounds} rounds of turns.\n", *(f"- {goal}: {result}" for goal, result, _ in said)]
+    shown = f"{case.name}: teacher {teacher.name}, right {case.teacher_right:.2%}; student {spec.name}; {made}; "
+    lines = [
+        f"{shown}{len(case.labels)} test examples; {rounds} rounds of turns.\n",
+        *(f"- {goal}: {result}" for goal, result, _ in said),
+    ]
     numbers = {
-        "teacher": teacher.name, "student": spec.name, "steps": settings["steps"], "rounds": rounds,
+        "teacher": teacher.name, "teacher_right": case.teacher_right, "student": spec.name,
+        "steps": settings["steps"], "rounds": rounds,
         "accuracy": {method: right.mean(axis=1).tolist() for method, right in found.right.items()},
         "goals": {goal: numbers for goal, _, numbers in said}, "failed": found.failed,
         "ratios": {method: [round(ratio, 4) for ratio in ratios] for method, ratios in found.ratios.items()},
