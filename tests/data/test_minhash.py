@@ -88,6 +88,8 @@ def test_the_order_of_the_two_texts_of_a_pair_counts() -> None:
     there, back = band_keys(["question"], ["an answer"]), band_keys(["an answer"], ["question"])
     assert not (there == back).any()
     assert np.array_equal(band_keys(["question"], [""]), band_keys(["question"]))
+    one, other = ("an answer of some length to it", "quite something else that nobody had said")
+    assert not (band_keys(["why"], [one]) == band_keys(["why"], [other])).any()
 
 
 def test_texts_are_hashed_alike_whatever_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:

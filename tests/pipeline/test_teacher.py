@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_recipe import TINY, Heard, run_tiny
-from tiny_text import texts, tiny_bert, write_recipe
+from tiny_text import WORDS, texts, tiny_bert, tiny_tokenizer, write_recipe
 
 from edgekd.distill.settings import Progress
 from edgekd.errors import DataError, RecipeError, TrainingError
@@ -142,6 +142,13 @@ def test_a_test_part_that_is_trained_on_is_refused_before_the_training(tmp_path:
     heard = _taught(tmp_path, recipe, "data.drop_leaked=true")
     table = read_json(tmp_path / "run" / "data.json")
     assert (table["dropped"], table["examples"]["train"], heard.warned) == (10, 110, [])
+
+
+def test_a_teacher_with_the_tokenizer_of_another_is_refused_before_the_training(tmp_path: Path) -> None:
+    parts = {"train": texts(120), "validation": texts(30, start=3000), "test": texts(30, start=1000)}
+    recipe = write_recipe(tmp_path, **parts, tokenizer=tiny_tokenizer([*WORDS, "more"]))
+    with pytest.raises(RecipeError, match=r"its tokenizer gives numbers up to 14 \(token 'more'\)"):
+        _taught(tmp_path, recipe)
 
 
 def test_a_head_for_other_labels_is_told_before_another_is_taught(tmp_path: Path) -> None:

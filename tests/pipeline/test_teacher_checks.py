@@ -55,8 +55,8 @@ def test_a_teacher_that_is_often_wrong_keeps_its_order() -> None:
     check_order("t", labels, labels, NAMES)
     check_order("t", labels, [0] * 30, NAMES)
     check_order("t", labels, [1] * 10 + [2] * 10 + [2] * 10, NAMES)
-    undecided = [0] * 5 + [1] * 5
-    check_order("t", labels, undecided + undecided[::-1] + [2] * 10, NAMES)
+    undecided = [1, 0, 2, 1, 0, 2, 1, 0, 2, 1], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    check_order("t", labels, [*undecided[0], *undecided[1], *[2] * 10], NAMES)
 
 
 def test_outputs_in_another_order_are_shown_by_its_habits() -> None:
