@@ -30,7 +30,7 @@ from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
-from edgekd.distill.features import FeatureTeacher
+from edgekd.distill.features import PROJECTORS, FeatureTeacher
 from edgekd.distill.held import held
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.rates import parameter_groups
@@ -82,7 +82,7 @@ class DistillationTrainer(Trainer):
         processes.check_whole_models(sharded=bool(args.fsdp))
         args.remove_unused_columns = False
         args.label_names = [LABELS]
-        if features is not None:
+        if features is not None and hasattr(model, PROJECTORS):
             # Projectors are used outside the student's forward, where DistributedDataParallel would not look for them.
             args.ddp_find_unused_parameters = False
         super().__init__(

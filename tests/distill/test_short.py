@@ -82,7 +82,7 @@ def test_schedules_follow_the_whole_training_so_that_a_survivor_goes_on_exactly(
     lesson: datasets.Dataset, tmp_path: Path
 ) -> None:
     alpha = Schedule(0.9, 0.1, "linear", 0.5)
-    changes = {"alpha": alpha, "hidden": HiddenTerm(Schedule(1.0, 0.0)), "relations": None}
+    changes = {"alpha": alpha, "hidden": HiddenTerm(Schedule(1.0, 0.0))}
     whole, parts = student(), student()
     straight = trained(whole, lesson, tmp_path / "whole", Stretch(18, 2, 2), **changes)
     trained(student(), lesson, tmp_path / "parts", Stretch(6, 2, 2), **changes)
@@ -94,6 +94,9 @@ def test_schedules_follow_the_whole_training_so_that_a_survivor_goes_on_exactly(
         alpha.at(record.step - 1, 27) for record in straight.history
     ]
     assert straight.history[-1].alpha == alpha.end
+    unseen = student()
+    trained(unseen, lesson, tmp_path / "unseen", Stretch(18, 2, 2), alpha=alpha)
+    assert weights_hash(unseen) != weights_hash(whole), "the hidden states had a part"
 
 
 def test_what_is_done_is_not_done_again(lesson: datasets.Dataset, tmp_path: Path) -> None:

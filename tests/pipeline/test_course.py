@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd.distill.settings import RelationsTerm
 from edgekd.pipeline import course as module
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.course import Course
@@ -49,6 +50,18 @@ def test_a_job_is_trained_judged_and_taken_further(course: Course) -> None:
     assert seen == [12, 16], "it went on from its checkpoint"
     assert second.curve[:2] == first.curve
     assert (second.loss or 9) < (first.loss or 0)
+
+
+def test_a_trial_is_taught_by_the_teacher_itself_where_the_distillation_is(course: Course) -> None:
+    name = next(iter(course.students))
+    plain = course(Job(name, 4), 4, always)
+    course.settings = replace(course.settings, relations=RelationsTerm(10.0, 4))
+    course.folder = course.folder / "other"
+    taught = course(Job(name, 4), 4, always)
+    assert plain is not None
+    assert taught is not None
+    assert taught.ended == "finished"
+    assert taught.loss != plain.loss
 
 
 def test_a_job_that_is_told_to_stop_was_pruned(course: Course) -> None:

@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 import torch
 from logit_tables import gradient, random_logits
+from tiny_digits import tiny_vit
+from tiny_lessons import images, steps, teacher
 from torch import nn
 from torch.nn import functional
 
@@ -121,3 +123,24 @@ def test_features_that_do_not_fit_are_refused() -> None:
         hidden_state_loss(STUDENT, TEACHER[:2])
     with pytest.raises(InputError, match="found a mask"):
         cosine_distance_loss(STUDENT, TEACHER, mask=MASK[:2])
+
+
+def class_features(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    return model.vit(pixel_values=pixels).last_hidden_state[:, 0]
+
+
+def test_it_turns_a_students_features_nearer_to_its_teachers_than_labels_alone() -> None:
+    unseen, found = images(600, 800)[0], []
+    for by_teacher in (True, False):
+        student = tiny_vit(2, layers=1)
+
+        def loss(logits: Any, pixels: Any, labels: Any, model: Any = student, by_teacher: bool = by_teacher) -> Any:
+            if by_teacher:
+                return cosine_distance_loss(class_features(model, pixels), class_features(teacher(), pixels))
+            return functional.cross_entropy(logits, labels)
+
+        steps(student, 60, loss)
+        with torch.no_grad():
+            distance = cosine_distance_loss(class_features(student, unseen), class_features(teacher(), unseen))
+        found.append(distance.item())
+    assert found[0] < 0.5 * found[1]
