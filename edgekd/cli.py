@@ -42,7 +42,7 @@ RecipeName = Annotated[
 Overrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as --set sla.latency.p95='5 ms'. May be repeated.")]  # fmt: skip
 Out = Annotated[Path | None, Option("--out", help="The run folder; runs/NAME by default.")]
 Again = Annotated[list[str] | None, Option("--again", metavar="STEP", help="Run this step although nothing has changed, such as bench after a noisy verdict. May be repeated.")]  # fmt: skip
-DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe, the plan and what is found in the data, and do nothing.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe, the plan and what is found in the data, and do nothing.")]  # fmt: skip
 
 Explain = Annotated[str | None, Option(metavar="[STUDENT]", help="Measure nothing; show where the time and memory of a student go, and what one step would buy. Of the chosen student by default. Stands after RECIPE.")]  # fmt: skip
 Compare = Annotated[str | None, Option(metavar="A,B,C", help="Measure nothing; show students side by side: names of the space, small, medium, large, chosen, teacher.")]  # fmt: skip
