@@ -69,7 +69,8 @@ CASES = {
 
 def capacity(spec: StudentSpec) -> int:
     """The parameters outside the embeddings."""
-    return count(spec, batch=1, sequence=8, precision="fp32").parameters - vocabulary_parameters(spec)
+    tokens = 0 if spec.family == "vit" else 8  # a ViT reads as many as its image has
+    return count(spec, batch=1, sequence=tokens, precision="fp32").parameters - vocabulary_parameters(spec)
 
 
 def student_of(teacher: StudentSpec, size: Size) -> StudentSpec:
