@@ -61,7 +61,7 @@ def check_start(recipe: Recipe, architecture: str) -> None:
 
 
 def start_of(context: Context, taught: Lesson, spec: StudentSpec) -> Start:
-    """The start that the recipe names; where that is a comparison, the one that mostly wins it.
+    """The start that the recipe names; where that is a comparison, one by rule.
 
     That is a rotation where the norms allow it and the width changes, else what matters most on real inputs.
     """
