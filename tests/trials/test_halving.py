@@ -161,18 +161,21 @@ def test_two_processes_share_the_work_and_decide_the_same(workers: Workers) -> N
 
 
 def test_a_worker_killed_is_replaced_by_another_and_by_itself(workers: Workers) -> None:
-    first = workers.start("first", grace_s=0.5)
+    """Only what the worker made last, and had perhaps not recorded when it was killed, may be made a second time."""
+    first = workers.start("first", grace_s=2)
     while len(workers.made()) < 2:
         time.sleep(0.005)
     time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    heir = workers.start("heir", grace_s=0.5)
+    _, *unsure = workers.made()[-1]
+    heir = workers.start("heir", grace_s=2)
     while len(workers.made()) < 5:
         time.sleep(0.005)
-    again = workers.start("first", grace_s=0.5)
+    again = workers.start("first", grace_s=2)
     assert decided(heir) == decided(again)
     made = Counter((student, steps) for _, student, steps in workers.made())
     assert len(made) == 12
-    assert max(made.values()) == 1
+    assert made.total() <= len(made) + 1
+    assert {step for step, times in made.items() if times > 1} <= {tuple(unsure)}
     assert {name for name, _, _ in workers.made()} == {"first", "heir"}
