@@ -58,6 +58,17 @@ def gradients(folder: Path, rows: datasets.Dataset, accumulation: int, count: in
     return {"steps": copied.steps, "weights": torch.cat([weight.detach().flatten() for weight in model.parameters()])}
 
 
+def spare_part(folder: Path, rows: datasets.Dataset) -> dict[str, Any]:
+    """A training of a model with a part that no forward pass asks."""
+    model = tiny_bert()
+    model.add_module("spare", torch.nn.Linear(2, 2))
+    before = weights_hash(model.spare)
+    settings = TrainingSettings(epochs=1, learning_rate=1e-2, batch_size=16, alpha=0.9, seed=5)
+    train(model, rows, digit_sequences(100, 110), settings, folder, pad_token_id=PAD)
+    return {"weights": weights_hash(model), "spare": [before, weights_hash(model.spare)],
+            "no gradient": model.spare.weight.grad is None}  # fmt: skip
+
+
 def lesson_of(folder: Path) -> datasets.Dataset:
     return cached_logits(tiny_bert(9), digit_sequences(0, ROWS), folder / "cache", batch_size=8, pad_token_id=PAD)
 
@@ -145,12 +156,13 @@ def main() -> None:
     rank = processes.rank()
     if mode == "whole":
         lesson = lesson_of(folder)
-        for accumulation in (1, 2):
+        for accumulation in (1, 2, 4, 8):
             found = gradients(folder / "sgd", lesson, accumulation, 2)
             torch.save(found, folder / f"gradients-{accumulation}-{rank}.pt")
         told = {
             "plain": plain_training(folder / "plain", lesson),
             "dropout": dropout_training(folder / "whole"),
+            "spare": spare_part(folder / "spare", lesson),
             "slow": slow_training(folder / "slow"),
             "refusals": refusals(folder / "refused"),
             "said": [processes.as_first_says(f"by {rank}"), processes.done_by_first(processes.rank),

@@ -49,7 +49,7 @@ def lesson(folder: Path, whole: list[Any]) -> Any:
     return driver.lesson_of(folder)
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, 2, 4, 8])
 def test_gradients_and_weights_are_those_of_one_process(
     folder: Path, lesson: Any, tmp_path: Path, accumulation: int
 ) -> None:
@@ -60,6 +60,14 @@ def test_gradients_and_weights_are_those_of_one_process(
         for step, expected in zip(found["steps"], alone["steps"], strict=True):
             torch.testing.assert_close(step, expected, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(found["weights"], alone["weights"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_part_that_no_forward_pass_asks_holds_nobody_up(whole: list[Any]) -> None:
+    first, second = (told["spare"] for told in whole)
+    assert first == second
+    assert first["no gradient"]
+    before, after = first["spare"]
+    assert before == after
 
 
 def test_a_training_is_that_of_one_process(lesson: Any, whole: list[Any], tmp_path: Path) -> None:

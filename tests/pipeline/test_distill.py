@@ -1,8 +1,9 @@
 """The step distill: the student, what is known of it, and the teacher it must not be without."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,28 @@ def test_the_data_it_learns_from_is_part_of_its_inputs(root: Path, context: Cont
     assert inputs_hash(inputs(context)) != before
     write_json(root / "data.json", table | {"test": "0" * 64})
     assert inputs_hash(inputs(context)) == before
+
+
+def test_no_step_up_to_the_student_looks_at_the_test_part(root: Path, context: Context) -> None:
+    before = (root / "student" / "model.safetensors").read_bytes()
+    splits, asked = context.splits, []
+
+    class Watched(type(splits.test)):  # type: ignore[misc]
+        """A test part that tells of everyone who reads it."""
+
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    test = splits.test
+    watched = Watched(**{field.name: getattr(test, field.name) for field in fields(test)})
+    context.splits = replace(splits, test=watched)
+    asked.clear()
+    work(context, root / "work" / "distill-watched")
+    assert asked == []
+    assert (root / "student" / "model.safetensors").read_bytes() == before
+    assert context.splits.test.labels is not None
+    assert asked == ["labels"]
 
 
 def test_without_a_choice_there_is_nothing_to_distil(root: Path, context: Context) -> None:
