@@ -27,21 +27,27 @@ WARMUP_SHARE = 0.2  # of the few steps that a start is tried for, our choice
 def begin(context: Context, taught: Lesson, spec: StudentSpec, scratch: Path) -> tuple[Any, dict[str, Any]]:
     """A student before its training, and where its weights come from, for student.json.
 
+    With `distill.drop_layers` it has its scaffold (edgekd.distill.scaffold).
+
     Decided once: after a kill the same call gives the same weights, from `scratch`.
     Errors: SpecError, StorageError, TrainingError.
     """
     from edgekd.distill.checkpoints import load_weights, save_weights
     from edgekd.students.build import build
+    from edgekd.trials.bake_off import Start
 
-    known, weights = scratch / BEGUN, scratch / WEIGHTS
+    known, weights, seed = scratch / BEGUN, scratch / WEIGHTS, context.recipe.distill.seed
+    with_scaffold = context.recipe.distill.drop_layers is not None
     if known.exists():
         table: dict[str, Any] = read_json(known)
-        student: Any = build(spec, taught.teacher.config, seed=context.recipe.distill.seed)
+        student: Any = build(spec, taught.teacher.config, seed=seed)
+        if with_scaffold:
+            student, _ = taught.scaffolded(spec, seed, Start("uniform", tuple(table["layer_map"])))
         load_weights(student, weights)
         return student.eval(), table
     compared = _compared(context, taught, spec, make_folder(scratch / STARTS))
     start = compared[0].start if compared else start_of(context, taught, spec)
-    student, begun = taught.student(spec, context.recipe.distill.seed, start)
+    student, begun = (taught.scaffolded if with_scaffold else taught.student)(spec, seed, start)
     save_weights(student, weights)
     table = begun.to_dict() | {"compared": [entrant.to_dict() for entrant in compared]}
     write_json(known, table)
@@ -79,7 +85,10 @@ def start_of(context: Context, taught: Lesson, spec: StudentSpec) -> Start:
 
 
 def _compared(context: Context, taught: Lesson, spec: StudentSpec, folder: Path) -> list[Compared]:
-    """The comparison of starts, where the recipe leaves the start open and there is more than one."""
+    """The comparison of starts, where the recipe leaves the start open and there is more than one.
+
+    They are compared without a scaffold; random weights, for which there is none, are then not among them.
+    """
     from edgekd.distill.settings import student_settings
     from edgekd.trials.bake_off import compare_starts, methods_of_interest, steps_of_trial
 
@@ -90,6 +99,7 @@ def _compared(context: Context, taught: Lesson, spec: StudentSpec, folder: Path)
     return compare_starts(
         spec, taught.teacher_spec, taught.importance.influence.tolist(), _Kitchen(taught, spec, settings, folder),
         steps=steps, heard=context.progress.update,
+        without=() if context.recipe.distill.drop_layers is None else ("random",),
     )  # fmt: skip
 
 

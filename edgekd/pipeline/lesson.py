@@ -71,6 +71,19 @@ class Lesson:
             batches=self.samples if looks else (), importance=self.importance if looks else None,
         )  # fmt: skip
 
+    def scaffolded(self, spec: StudentSpec, seed: int, start: Start) -> tuple[Any, Initialisation]:
+        """The same with a scaffold of the teacher's other layers, cut in the same way. Errors: SpecError."""
+        from edgekd.distill.scaffold import put_up
+        from edgekd.students.build import build
+        from edgekd.students.deeper import deeper, of_layers, taken_apart
+
+        every = tuple(range(self.teacher_spec.layers))
+        deep, begun = self.student(deeper(spec, self.teacher_spec), seed, replace(start, layers=every))
+        student = build(spec, self.teacher.config, seed=seed)
+        copied = sum(weight.numel() for weight in student.parameters())
+        put_up(student, taken_apart(student, deep, start.layers))
+        return student, of_layers(begun, start.layers, copied)
+
 
 def lesson(context: Context, max_length: int | None) -> Lesson:
     """The lesson of this run, of texts cut at `max_length` tokens where one is given; the teacher answers once.

@@ -80,10 +80,11 @@ def compare_starts(
     *,
     steps: int,
     heard: Callable[[str], None] = lambda _text: None,
+    without: Sequence[Method] = (),
 ) -> list[Compared]:
     """Every start that was compared, the best one first; `steps` 0 judges them before any training alone.
 
-    `influence` is that of the teacher's layers; `heard` is told what is being done.
+    `influence` is that of the teacher's layers; `heard` is told what is being done; methods `without` are left out.
     """
     even = tuple(even_layers(teacher.layers, spec.layers))
     found: list[Compared] = []
@@ -93,7 +94,7 @@ def compare_starts(
         student, _ = kitchen.begun(start)
         found.append(Compared(start, kitchen.loss(student)))
 
-    for method in methods_of_interest(spec, teacher):
+    for method in (each for each in methods_of_interest(spec, teacher) if each not in without):
         look(Start(method, even if method != "random" else ()))
     found.sort(key=_initial)
     for layers in (first_layers(teacher.layers, spec.layers), influential_layers(influence, spec.layers)):

@@ -23,6 +23,7 @@ from edgekd.distill import processes
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import weights_hash
+from edgekd.distill.scaffold import put_up
 from edgekd.distill.settings import TrainingSettings
 from edgekd.distill.short import Stretch, train_short
 from edgekd.distill.train import train
@@ -81,6 +82,17 @@ def plain_training(folder: Path, lesson: datasets.Dataset) -> dict[str, Any]:
     )  # fmt: skip
     logits = predict_logits(student, digit_sequences(100, 100 + VALIDATION), 16, PAD)
     return {"result": result.to_dict(), "weights": weights_hash(student), "steps": steps, "logits": logits.tolist()}
+
+
+def dropping_training(folder: Path) -> dict[str, Any]:
+    """A training of a student of one layer that gives up two others on the way."""
+    lesson = cached_logits(tiny_vit(9), digit_images(0, 41), folder.parent / "few images", batch_size=32)
+    student, deep = tiny_vit(2, layers=1), tiny_vit(2, layers=3)
+    put_up(student, [[deep.vit.layers[1], deep.vit.layers[2]]])
+    settings = TrainingSettings(epochs=3, learning_rate=2e-3, batch_size=8, alpha=0.9, drop_until=0.5, seed=5)
+    result = train(student, lesson, digit_images(200, 240), settings, folder)
+    logits = predict_logits(student, digit_images(200, 240), 16)
+    return {"result": result.to_dict(), "weights": weights_hash(student), "logits": logits.tolist()}
 
 
 def dropout_training(folder: Path, kill: bool = False) -> dict[str, Any]:
@@ -162,6 +174,7 @@ def main() -> None:
         told = {
             "plain": plain_training(folder / "plain", lesson),
             "dropout": dropout_training(folder / "whole"),
+            "dropping": dropping_training(folder / "dropping"),
             "spare": spare_part(folder / "spare", lesson),
             "slow": slow_training(folder / "slow"),
             "refusals": refusals(folder / "refused"),

@@ -81,6 +81,14 @@ def test_a_training_is_that_of_one_process(lesson: Any, whole: list[Any], tmp_pa
         assert found == pytest.approx(expected, rel=0.01, abs=1e-6)
 
 
+def test_layers_that_are_given_up_on_the_way_are_given_up_alike(whole: list[Any], tmp_path: Path) -> None:
+    alone = driver.dropping_training(tmp_path / "alone")
+    first, second = (told["dropping"] for told in whole)
+    assert first == second
+    assert [record.get("scaffold", 0) for record in first["result"]["history"]] == [1, 0, 0]
+    np.testing.assert_allclose(first["logits"], alone["logits"], atol=0.02)
+
+
 def test_the_first_process_alone_tells_of_progress_with_the_loss_of_all(
     whole: list[Any], lesson: Any, tmp_path: Path
 ) -> None:

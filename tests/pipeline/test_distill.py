@@ -106,6 +106,19 @@ def test_hidden_states_relations_and_schedules_leave_a_plain_student(root: Path)
     assert alphas[2] == 0
 
 
+def test_layers_that_are_given_up_leave_a_plain_student(root: Path) -> None:
+    before = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    shutil.rmtree(root / "attempts")
+    run_tiny(root, "distill.drop_layers={until: 50 %}", "distill.epochs=3", only="distill")
+    after = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    assert {name: value.shape for name, value in after.items()} == {name: value.shape for name, value in before.items()}
+    assert any((after[name] != before[name]).any() for name in after)
+    assert "edgekd" not in (root / "student" / "config.json").read_text()
+    table = read_json(root / "student.json")
+    assert [epoch.get("scaffold", 0) for epoch in table["history"]] == [1, 0, 0, 0]
+    assert table["best_epoch"] > 1
+
+
 def test_a_layer_that_the_chosen_student_does_not_have_is_named(root: Path) -> None:
     with pytest.raises(InputError, match="found layer 1 of the student, expected 0 to 0"):
         run_tiny(root, "distill.hidden={weight: 0.5, layers: [[1, 1]]}", only="distill")

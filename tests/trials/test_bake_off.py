@@ -62,6 +62,11 @@ def test_the_best_method_is_tried_at_other_layers_and_the_lowest_loss_after_trai
     assert [entry.initial for entry in found[3:]] == [1.2, 1.4, 1.5, 2.0]
 
 
+def test_methods_may_be_left_out() -> None:
+    found = compare_starts(NARROW, TEACHER, INFLUENCE, Tables(BEFORE, {}), steps=0, without=("random", "magnitude"))
+    assert {entry.start.method for entry in found} == {"uniform", "importance", "rotation"}
+
+
 def test_one_that_diverges_is_behind_those_that_learn() -> None:
     kitchen = Tables(BEFORE, {"importance": 0.7})
     found = compare_starts(NARROW, TEACHER, [0.9, 0.1, 0.5, 0.1, 0.1, 0.4], kitchen, steps=20)
