@@ -4,8 +4,8 @@
 
 The digits of scikit-learn, a ViT of six layers as the teacher. For each seed one student is distilled as it is and with
 `distill.drop_layers` until two shares of the steps: from the same start, with the same batches in the same order, as
-many steps and no early stop. What counts is the difference to the same seed without dropping. Finished students are kept
-in the work folder, and a killed call goes on where it stopped.
+many steps and no early stop. What counts is the difference to the same seed without dropping. Finished students are
+kept in the work folder, and a killed call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def trained(case: Case, student: Student, seed: int, until: float | None) -> dic
     )  # fmt: skip
     done = train(model, taught.train, taught.validation, settings, place, pad_token_id=taught.pad)
     found = {
-        **done.to_dict(), "student": spec.name, "seconds": done.seconds, "answers": case.answers(model, taught, context),
+        **done.to_dict(), "student": spec.name, "seconds": done.seconds,
+        "answers": case.answers(model, taught, context),
     }  # fmt: skip
     write_json(known, found)
     return found
@@ -137,9 +138,9 @@ def main() -> None:
         numbers[student.name] = behind
     columns = ("student of", "dimensions", "dropping", "test accuracy", "points more", "validation loss more", "time")
     text = (
-        f"scikit-learn's digits, {len(known['labels'])} test examples; the teacher is right on {teacher:.2%}. Means over\n"
-        f"{asked.seeds} seeds; differences are to the same seed without dropping, with 95 % intervals over seeds. Time is\n"
-        "the median ratio of whole trainings, evaluations included.\n\n"
+        f"scikit-learn's digits, {len(known['labels'])} test examples; the teacher is right on {teacher:.2%}.\n"
+        f"Means over {asked.seeds} seeds; differences are to the same seed without dropping, with 95 % intervals over\n"
+        "seeds. Time is the median ratio of whole trainings, evaluations included.\n\n"
     )
     if asked.write:
         host = HostFacts.model_validate({"name": "local", **lasting_facts()})
