@@ -158,7 +158,7 @@ class Distill(Model):
     patience: Count = 3
     final_ce_epoch: bool = True
     freeze_embeddings: bool = False
-    start: Literal["auto", "random", "uniform", "magnitude", "importance", "rotation"] = "auto"
+    start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     drop_layers: DropLayers | None = None

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from edgekd.errors import RecipeError
 from edgekd.files import make_folder, read_json, write_json
 from edgekd.pipeline.context import Context
+from edgekd.task import TASKS
 
 if TYPE_CHECKING:
     from edgekd.distill.settings import TrainingSettings
     from edgekd.pipeline.lesson import Lesson
     from edgekd.recipe import Recipe
     from edgekd.student import StudentSpec
-    from edgekd.students.initialise import Initialisation
+    from edgekd.students.initialise import Initialisation, Method
     from edgekd.trials.bake_off import Compared, Start
 
 BEGUN, WEIGHTS, STARTS = "begun.json", "begun.safetensors", "starts"
@@ -64,6 +65,11 @@ def check_start(recipe: Recipe, architecture: str) -> None:
             f"distill.start is {recipe.distill.start}, which a {architecture} does not allow: its norms lie on the "
             f"residual stream. Expected auto or one of {', '.join(possible)}"
         )
+    if recipe.distill.start == "gates" and not TASKS[recipe.task].labelled:
+        raise RecipeError(
+            f"distill.start is gates, which needs labels, and the data of {recipe.task} has none; expected auto or "
+            f"one of {', '.join(method for method in possible if method != 'gates')}"
+        )
 
 
 def start_of(context: Context, taught: Lesson, spec: StudentSpec) -> Start:
@@ -99,8 +105,18 @@ def _compared(context: Context, taught: Lesson, spec: StudentSpec, folder: Path)
     return compare_starts(
         spec, taught.teacher_spec, taught.importance.influence.tolist(), _Kitchen(taught, spec, settings, folder),
         steps=steps, heard=context.progress.update,
-        without=() if context.recipe.distill.drop_layers is None else ("random",),
+        without=_left_out(context.recipe),
     )  # fmt: skip
+
+
+def _left_out(recipe: Recipe) -> tuple[Method, ...]:
+    """Methods that are no choice here: random weights where layers are given up, gates where there are no labels."""
+    left_out: list[Method] = []
+    if recipe.distill.drop_layers is not None:
+        left_out.append("random")
+    if not TASKS[recipe.task].labelled:
+        left_out.append("gates")
+    return tuple(left_out)
 
 
 @dataclass

@@ -117,7 +117,8 @@ def methods_of_interest(spec: StudentSpec, teacher: StudentSpec) -> tuple[Method
         return ("uniform",)
     if replace(spec, layers=teacher.layers) == teacher:  # layers alone are left out: the others copy what is left
         return ("random", "uniform", "importance")
-    return methods_for(spec.architecture)
+    fewer_heads = spec.heads < teacher.heads  # else gates choose what importance chooses
+    return tuple(method for method in methods_for(spec.architecture) if method != "gates" or fewer_heads)
 
 
 def steps_of_trial(all_steps: int) -> int:

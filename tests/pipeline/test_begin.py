@@ -73,7 +73,7 @@ def test_after_a_kill_nothing_is_compared_again(root: Path, tmp_path: Path, monk
     assert same(weights_of(first), weights_of(second))
 
 
-@pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "rotation"])
+@pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "gates", "rotation"])
 def test_a_start_that_the_recipe_names_is_not_compared(root: Path, tmp_path: Path, method: str) -> None:
     context = context_with(root, f"distill.start={method}")
     _, table = begin(context, lesson(context, None), chosen_student(context), tmp_path)

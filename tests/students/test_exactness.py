@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from torch.nn import functional
 from edgekd.errors import DataError, SpecError
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
+from edgekd.students.gates import gate_importance
 from edgekd.students.initialise import METHODS, Initialisation, initialise, methods_for
-from edgekd.students.weights import module_at, norm_names, read_weights, roles_of
+from edgekd.students.weights import module_at, norm_names, read_weights, roles_of, spec_of
 
 ON_INPUTS = [(name, method) for name in TEACHERS for method in methods_for(TEACHERS[name].architecture)[3:]]
 LOSSY = {("gpt2-lm-tied", "rotation"), ("llama-lm-tied", "rotation")}  # the head cannot be turned apart from the table
@@ -24,6 +28,9 @@ LOSSY = {("gpt2-lm-tied", "rotation"), ("llama-lm-tied", "rotation")}  # the hea
 
 def begun(teacher: Any, spec: StudentSpec, method: Any, **options: Any) -> tuple[Any, Initialisation]:
     student = build(spec, teacher.config, seed=4)
+    if method == "gates":
+        its = spec_of(teacher)
+        options["gates"] = torch.rand(its.layers, its.heads, generator=torch.Generator().manual_seed(6)).double()
     return student, initialise(student, teacher, method, batches=batches_of(spec), **options)
 
 
@@ -247,10 +254,16 @@ def test_inputs_are_needed_where_a_method_looks_at_them() -> None:
     teacher = teacher_of(spec)
     with pytest.raises(DataError, match="found no inputs"):
         initialise(build(spec, teacher.config, seed=4), teacher, "importance")
+    batches, gates = batches_of(spec), torch.ones(spec.layers, spec.heads + 1)
+    with pytest.raises(DataError, match=r"found none, expected what every head is worth, \(5, 6\)"):
+        initialise(build(spec, teacher.config, seed=4), teacher, "gates", batches=batches)
+    with pytest.raises(DataError, match=r"found a table of \(5, 7\)"):
+        initialise(build(spec, teacher.config, seed=4), teacher, "gates", batches=batches, gates=gates)
     with pytest.raises(SpecError, match="found the method 'best', expected one of random, uniform"):
         initialise(build(spec, teacher.config, seed=4), teacher, "best")  # type: ignore[arg-type]
 
 
+@lru_cache
 def trained_vit() -> tuple[Any, torch.Tensor, torch.Tensor]:
     """A ViT that reads digits, the digits it was not shown, and their labels."""
     spec = StudentSpec(
@@ -284,3 +297,26 @@ def test_on_a_trained_model_every_better_start_is_better() -> None:
         with torch.no_grad():
             losses[method] = functional.cross_entropy(student(pixel_values=pixels[1400:]).logits, labels[1400:]).item()
     assert losses["rotation"] < losses["importance"] < losses["uniform"] < losses["random"]
+
+
+def test_gates_leave_out_heads_that_are_loud_and_say_nothing() -> None:
+    trained, pixels, labels = trained_vit()
+    teacher, batches = copy.deepcopy(trained), [{"pixel_values": part} for part in pixels[:256].split(64)]
+    roles, weights = roles_of(teacher), read_weights(teacher)
+    spec = spec_of(teacher)
+    rows = slice(spec.head_dim, 2 * spec.head_dim)
+    for layer in range(spec.layers):
+        # Every norm takes off what is the same in all channels: the second head now shouts and is never heard.
+        weights[f"{roles.layers}.{layer}.{roles.mixed}.weight"][:, rows] = 0.5
+    gates = gate_importance(teacher, batches, list(labels[:256].split(64)))
+    smaller = replace(spec, heads=3, kv_heads=3, hidden=36)
+    losses, heads = {}, {}
+    for method in ("importance", "gates"):
+        student: Any = build(smaller, teacher.config, seed=4)
+        done = initialise(student, teacher, method, batches=batches, gates=gates)
+        heads[method] = done.heads
+        with torch.no_grad():
+            losses[method] = functional.cross_entropy(student(pixel_values=pixels[1400:]).logits, labels[1400:]).item()
+    assert all(1 in kept for kept in heads["importance"])
+    assert heads["gates"] == [[0, 2, 3]] * spec.layers
+    assert losses["gates"] < losses["importance"]
