@@ -152,8 +152,8 @@ class _Cut:
 
     @property
     def tied(self) -> bool:
-        """True where the head is the table of embeddings."""
-        return self.spec.labels == 0 and self.spec.tied
+        """True where the student's head is its table of embeddings; one of its own may be a copy of the teacher's."""
+        return self.own.labels == 0 and self.own.tied
 
     def fit_heads(self, importance: Importance | None, *, folded: bool) -> None:
         """Prepare the heads of the kept layers for a smaller head_dim, where the student has one."""

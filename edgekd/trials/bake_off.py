@@ -112,7 +112,11 @@ def compare_starts(
 
 
 def methods_of_interest(spec: StudentSpec, teacher: StudentSpec) -> tuple[Method, ...]:
-    """The methods that can give students of `spec` different weights; the first alone where all copy the teacher."""
+    """The methods that can give students of `spec` different weights; the first alone where all copy the teacher.
+
+    A head that is not tied is a copy of the embeddings whatever the method; a rotation turns it apart from them.
+    """
+    spec = replace(spec, tied=teacher.tied)
     if spec == teacher:
         return ("uniform",)
     if replace(spec, layers=teacher.layers) == teacher:  # layers alone are left out: the others copy what is left

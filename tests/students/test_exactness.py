@@ -46,6 +46,43 @@ def test_a_student_of_the_teachers_size_computes_the_same(name: str, method: str
     assert (done.kept_energy is not None) is (method == "rotation")
 
 
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("name", ["gpt2-lm-tied", "llama-lm-tied"])
+def test_a_head_of_its_own_begins_as_the_teachers_table_and_can_be_turned_apart(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    student, _ = begun(teacher, replace(spec, tied=False), method)
+    table, head = student.get_input_embeddings().weight, student.get_output_embeddings().weight
+    assert head.data_ptr() != table.data_ptr()
+    assert torch.allclose(head, table) is (method != "rotation")
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+    functional.cross_entropy(student(input_ids=torch.arange(8)[None]).logits[0], torch.arange(8)).backward()
+    assert not torch.allclose(head.grad, table.grad)
+    student.save_pretrained(tmp_path)
+    again, info = type(student).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert torch.allclose(logits(again, spec), logits(student, spec), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gpt2-lm-tied", "llama-lm-tied"])
+def test_a_narrower_student_of_a_tied_teacher_begins_better_with_a_head_of_its_own(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    narrow_stream(teacher, 12 if "llama" in name else 11)
+    heads = {"heads": 3, "kv_heads": 3} if name == "gpt2-lm-tied" else {}
+    if heads:
+        let_live(teacher, spec, [[0, 3, 5]] * spec.layers, [list(range(spec.ffn))] * spec.layers)
+    smaller = resized(spec, hidden=12, **heads)
+    apart = {}
+    for tied in (True, False):
+        student, _ = begun(teacher, replace(smaller, tied=tied), "rotation")
+        apart[tied] = (logits(student, spec) - logits(teacher, spec)).abs().max().item()
+    assert apart[False] < 5e-4
+    assert apart[True] > 100 * apart[False]
+
+
 def drawn(spec: StudentSpec) -> tuple[list[list[int]], list[list[int]]]:
     """Heads and neurons to live, others in every layer: as many of each group."""
     draw, size = random.Random(7), spec.heads // spec.kv_heads

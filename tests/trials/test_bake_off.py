@@ -111,6 +111,14 @@ def test_only_methods_that_differ_are_compared(spec: StudentSpec, expected: tupl
     assert methods_of_interest(spec, TEACHER) == expected
 
 
+def test_a_head_of_its_own_makes_no_method_worth_comparing_but_width_does() -> None:
+    teacher = StudentSpec(architecture="llama", layers=4, hidden=24, heads=6, ffn=40, vocabulary=40, positions=24)
+    assert teacher.tied
+    assert methods_of_interest(replace(teacher, tied=False), teacher) == ("uniform",)
+    assert methods_of_interest(replace(teacher, tied=False, layers=2), teacher) == ("random", "uniform", "importance")
+    assert "rotation" in methods_of_interest(replace(teacher, tied=False, ffn=20), teacher)
+
+
 def test_a_bert_is_never_rotated() -> None:
     teacher = StudentSpec(
         architecture="bert", layers=2, hidden=24, heads=6, ffn=40, vocabulary=40, positions=24, labels=2
