@@ -81,15 +81,19 @@ def compare_starts(
     steps: int,
     heard: Callable[[str], None] = lambda _text: None,
     without: Sequence[Method] = (),
+    over: Callable[[], bool] = lambda: False,
 ) -> list[Compared]:
     """Every start that was compared, the best one first; `steps` 0 judges them before any training alone.
 
     `influence` is that of the teacher's layers; `heard` is told what is being done; methods `without` are left out.
+    Once time is `over`, nothing more is begun; one start is looked at in any case.
     """
     even = tuple(even_layers(teacher.layers, spec.layers))
     found: list[Compared] = []
 
     def look(start: Start) -> None:
+        if found and over():
+            return
         heard(f"looking at a start by {start.method}")
         student, _ = kitchen.begun(start)
         found.append(Compared(start, kitchen.loss(student)))
@@ -104,6 +108,8 @@ def compare_starts(
     found.sort(key=_initial)
     if steps and len(found) > 1:
         for index, entrant in enumerate(found[:FINALISTS]):
+            if over():
+                break
             heard(f"trying a start by {entrant.start.method}")
             student, _ = kitchen.begun(entrant.start)
             found[index] = _tried(kitchen, student, entrant, steps)

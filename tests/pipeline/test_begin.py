@@ -14,7 +14,7 @@ from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.settings import student_settings
 from edgekd.errors import RecipeError
 from edgekd.pipeline import begin as module
-from edgekd.pipeline.begin import begin, check_start, start_of
+from edgekd.pipeline.begin import begin, check_start, compared_s, start_of
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.distill import chosen_student
 from edgekd.pipeline.lesson import lesson
@@ -71,6 +71,43 @@ def test_after_a_kill_nothing_is_compared_again(root: Path, tmp_path: Path, monk
     second, known = begin(context, taught, spec, tmp_path)
     assert known == table
     assert same(weights_of(first), weights_of(second))
+
+
+def test_the_time_of_the_comparison_is_known_also_after_a_kill(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_with(root)
+    taught, spec = lesson(context, None), chosen_student(context)
+    assert compared_s(tmp_path) == 0
+
+    class Killed(BaseException):
+        """Stands for the end of the process."""
+
+    said: list[str] = []
+
+    def update(text: str, share: float | None = None) -> None:
+        said.append(text)
+        if text.startswith("trying a start") and len(said) > 1:
+            raise Killed
+
+    monkeypatch.setattr(context.progress, "update", update)
+    with pytest.raises(Killed):
+        begin(context, taught, spec, tmp_path)
+    before = compared_s(tmp_path)
+    assert before > 0
+    monkeypatch.undo()
+    begin(context, taught, spec, tmp_path)
+    whole = compared_s(tmp_path)
+    assert whole > before
+    begin(context, taught, spec, tmp_path)
+    assert compared_s(tmp_path) == whole
+
+
+def test_a_comparison_ends_with_the_budget(root: Path, tmp_path: Path) -> None:
+    context = context_with(root)
+    _, table = begin(context, lesson(context, None), chosen_student(context), tmp_path, left_s=0.0)
+    assert [entry["steps"] for entry in table["compared"]] == [0]
+    assert table["method"] == table["compared"][0]["method"]
 
 
 @pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "gates", "rotation"])

@@ -10,11 +10,13 @@ import pytest
 import safetensors.torch
 from tiny_recipe import TINY, Heard, run_tiny
 
+from edgekd.distill import train
 from edgekd.distill.evaluate import cross_entropy, predict_logits
 from edgekd.distill.fidelity import fidelity
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline import distill as module
+from edgekd.pipeline.begin import compared_s
 from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.distill import _max_length, chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
@@ -104,6 +106,23 @@ def test_hidden_states_relations_and_schedules_leave_a_plain_student(root: Path)
     alphas = [epoch["alpha"] for epoch in read_json(root / "student.json")["history"]]
     assert 0.9 > alphas[0] > alphas[1] > 0.5
     assert alphas[2] == 0
+
+
+def test_the_comparison_of_starts_counts_against_the_budget(
+    root: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, loop = [], module.loop_of(context)
+    real = train.train
+    monkeypatch.setattr(
+        train, "train", lambda *given, **more: limits.append(given[3].max_seconds) or real(*given, **more)
+    )
+    monkeypatch.setattr(module, "compared_s", lambda scratch: 100.0 + compared_s(scratch))
+    scratch = root / "work" / "distill-counted"
+    work(context, scratch)
+    took = compared_s(scratch)
+    assert took > 0
+    assert limits == [pytest.approx(loop.left_s(loop.position) - 100 - took)]
+    assert read_json(root / "student.json")["seconds"] > 100 + took
 
 
 def test_layers_that_are_given_up_leave_a_plain_student(root: Path) -> None:

@@ -70,6 +70,15 @@ def test_methods_may_be_left_out() -> None:
     assert {entry.start.method for entry in found} == {"uniform", "importance", "gates", "rotation"}
 
 
+@pytest.mark.parametrize(("asked", "looked_at", "tried"), [(0, 1, 0), (2, 3, 0), (6, 7, 0), (7, 7, 1), (9, 7, 3)])
+def test_when_time_is_over_the_best_that_is_known_is_taken(asked: int, looked_at: int, tried: int) -> None:
+    kitchen, calls = Tables(BEFORE, dict.fromkeys(BEFORE, 1.0)), iter([False] * asked)
+    found = compare_starts(NARROW, TEACHER, INFLUENCE, kitchen, steps=20, over=lambda: next(calls, True))
+    assert (len(found), len(kitchen.tried)) == (looked_at, tried)
+    assert [entry.trained is not None for entry in found] == [True] * tried + [False] * (looked_at - tried)
+    assert found[0].initial == min(entry.initial for entry in found)
+
+
 def test_one_that_diverges_is_behind_those_that_learn() -> None:
     kitchen = Tables(BEFORE, {"importance": 0.7})
     found = compare_starts(NARROW, TEACHER, [0.9, 0.1, 0.5, 0.1, 0.1, 0.4], kitchen, steps=20)
