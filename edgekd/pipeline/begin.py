@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from edgekd.students.initialise import Initialisation, Method
     from edgekd.trials.bake_off import Compared, Start
 
-BEGUN, WEIGHTS, STARTS, USED = "begun.json", "begun.safetensors", "starts", "used.json"
+BEGUN, WEIGHTS, STARTS = "begun.json", "begun.safetensors", "starts"
 MOST_JUDGES = 500  # validation examples that judge a start, evenly spaced, our choice
 WARMUP_SHARE = 0.2  # of the few steps that a start is tried for, our choice
+USED = "used.json"  # the time that the comparison took
 
 
 def begin(

@@ -23,9 +23,9 @@ SAMPLES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Lesson:
-    """Data sets as edgekd.distill takes them; `train` has the teacher's part of the loss of `task`.
+    """Data sets as edgekd.distill takes them; `train` has the teacher's part of the loss (see edgekd.distill.tasks).
 
-    See edgekd.distill.tasks. `pad` fills up short texts.
+    `pad` fills up short texts.
     """
 
     teacher: Any
