@@ -213,6 +213,17 @@ def test_killed_anywhere_it_ends_as_one_that_nobody_killed(tmp_path: Path, lesso
     assert weights_hash(student) == weights_hash(whole)
 
 
+def test_it_goes_with_rates_by_layer_frozen_embeddings_and_mixed_precision(tmp_path: Path) -> None:
+    lesson = cached_logits(tiny_bert(9), digit_sequences(0, 48), tmp_path / "cache", batch_size=16, pad_token_id=PAD)
+    student, _ = with_scaffold("bert")
+    before = student.bert.embeddings.word_embeddings.weight.clone()
+    settings = replace(SETTINGS, layer_decay=0.5, freeze_embeddings=True, precision="bf16", accumulation=2)
+    result = train(student, lesson, digit_sequences(100, 140), settings, tmp_path, pad_token_id=PAD)
+    assert [record.scaffold for record in result.history[:3]] == [2, 1, 0]
+    assert torch.equal(student.bert.embeddings.word_embeddings.weight, before)
+    assert all(weight.requires_grad for weight in student.parameters())
+
+
 def test_another_scaffold_never_meets_the_checkpoints(tmp_path: Path, lesson: Any) -> None:
     taught(tmp_path, lesson, 5)
     assert taught(tmp_path, lesson, 1, drop_until=0.6)[2] == [1]
