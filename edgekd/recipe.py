@@ -17,7 +17,7 @@ from edgekd.sla import Sla
 from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
 from edgekd.task import TASKS, TaskName
-from edgekd.teaching import ChangingAlpha, ChangingTemperature, HiddenStates, Relations, SoftLoss
+from edgekd.teaching import ChangingAlpha, ChangingTemperature, DropLayers, HiddenStates, Relations, SoftLoss
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
@@ -140,6 +140,7 @@ class Distill(Model):
     `hidden` and `relations` add losses on what both compute inside, for which the teacher runs beside the student.
     `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
     `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
+    `drop_layers` lets it begin among the teacher's other layers and give them up one after the other.
     `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
@@ -157,9 +158,10 @@ class Distill(Model):
     patience: Count = 3
     final_ce_epoch: bool = True
     freeze_embeddings: bool = False
-    start: Literal["auto", "random", "uniform", "magnitude", "importance", "rotation"] = "auto"
+    start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    drop_layers: DropLayers | None = None
     seed: Annotated[int, Field(ge=0)] = 17
 
     @model_validator(mode="after")
@@ -167,6 +169,21 @@ class Distill(Model):
         if self.start == "random" and self.freeze_embeddings:
             raise ValueError(
                 "start: random with freeze_embeddings would leave the embeddings random; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_from_somewhere(self) -> Distill:
+        if self.drop_layers is None:
+            return self
+        if self.start == "random":
+            raise ValueError(
+                "drop_layers with start: random has no layers of the teacher to give up; remove one of them"
+            )
+        if self.hidden is not None or self.relations is not None:
+            raise ValueError(
+                "drop_layers with hidden or relations: until the last layer is given up, what a layer of the student "
+                "computes rests on layers that it will not have; remove one of them"
             )
         return self
 

@@ -78,6 +78,12 @@ Layers = Annotated[
 ]
 
 
+class DropLayers(Model):
+    """The teacher's other layers work beside the student's at first, and are given up one by one `until` that share."""
+
+    until: Annotated[Share, Field(gt=0, lt=1)] = 0.5
+
+
 class HiddenStates(Model):
     """Hidden states the student has to match, `weight` times their squared difference.
 

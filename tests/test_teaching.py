@@ -31,6 +31,13 @@ def test_features_are_added_by_a_weight() -> None:
     assert (distill.relations.heads, distill.relations.layers) == (4, [[0, 3]])
 
 
+def test_layers_are_given_up_until_a_share() -> None:
+    assert changed().distill.drop_layers is None
+    given = changed("drop_layers={}").distill.drop_layers
+    assert given is not None
+    assert given.until == 0.5
+
+
 def test_what_a_recipe_says_is_read_back_the_same() -> None:
     recipe = changed("alpha={from: 1, to: 0.2}", "hidden={weight: 0.5, layers: [[0, 1]]}", "loss=dist")
     written = json.loads(json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude_none=True)["distill"]))
@@ -67,6 +74,11 @@ def test_what_a_recipe_says_is_read_back_the_same() -> None:
         ("hidden: {weight: 1, layers: [[0, -1]]}", "greater than or equal to 0"),
         ("relations: {weight: 1}", "the key 'heads' is missing in distill.relations"),
         ("relations: {weight: 1, heads: 0}", "greater than or equal to 1"),
+        ("drop_layers: {until: 100 %}", "distill.drop_layers.until: found '100 %', expected less than 1"),
+        ("drop_layers: {until: 0}", "distill.drop_layers.until: found 0, expected greater than 0"),
+        ("drop_layers: {}, start: random", "has no layers of the teacher to give up"),
+        ("drop_layers: {}, hidden: {weight: 1}", "drop_layers with hidden or relations"),
+        ("drop_layers: {}, relations: {weight: 1, heads: 2}", "drop_layers with hidden or relations"),
     ],
 )
 def test_anything_else_is_refused_as_one_error_with_its_place(tmp_path: Path, given: str, message: str) -> None:

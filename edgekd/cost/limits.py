@@ -28,13 +28,14 @@ def check_within(student: StudentSpec, teacher: StudentSpec) -> None:
 
     Inputs and outputs must be the same, no dimension larger, a head_dim that divides the teacher's (of a narrower head
     every second, third ... row is kept, which are also the rows that rotary positions turn at its own frequencies) and,
-    in grouped attention, no more query heads per key head than the teacher has.
+    in grouped attention, no more query heads per key head than the teacher has. A head that the teacher ties to its
+    embeddings may be one of the student's own, and begin as their copy.
     Errors: SpecError naming the limit.
     """
     check_buildable(student)
     for name in SAME:
         found, expected = getattr(student, name), getattr(teacher, name)
-        if found != expected:
+        if found != expected and not (name == "tied" and expected):
             raise SpecError(f"the student {student.name} has {name} {found!r}, expected the teacher's {expected!r}")
     for name in _AT_MOST:
         found, limit = getattr(student, name), getattr(teacher, name)

@@ -15,6 +15,7 @@ from typing_extensions import override
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
 from edgekd.distill.features import FeatureTeacher
+from edgekd.distill.scaffold import Dropping, Scaffold
 from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import (
     EpochRecord,
@@ -65,6 +66,7 @@ class Course:
     pad_token_id: int | None
     on_progress: OnProgress | None
     features: FeatureTeacher | None = None
+    scaffold: Scaffold | None = None
 
 
 @dataclass
@@ -110,13 +112,17 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         loss=course.settings.loss,
         features=None if phase.labels_alone else course.features,
         pad_token_id=course.pad_token_id,
-        callbacks=[recorder],
+        callbacks=[recorder, *_dropping(course, phase)],
     )
     recorder.trainer = trainer
     # Making a trainer seeds all processes alike; dropout should fall differently on the rows of each.
     torch.manual_seed(phase.seed + processes.rank())
     trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
     return recorder.history, recorder.stopped or "finished"
+
+
+def _dropping(course: Course, phase: Phase) -> list[Dropping]:
+    return [] if course.scaffold is None else [Dropping(course.scaffold, for_good=phase.labels_alone)]
 
 
 def _arguments(phase: Phase, settings: TrainingSettings) -> TrainingArguments:
@@ -201,6 +207,7 @@ class _Recorder(TrainerCallback):
             calibration_error=metrics["eval_calibration_error"],
             calibration_chance=metrics["eval_calibration_chance"],
             by_loss=task_of(self._course.settings.task).ranked_by_loss(),
+            scaffold=0 if self._course.scaffold is None else self._course.scaffold.left,
         )
         self.history = (*self.history, record)
         if self.stopped is None:

@@ -46,6 +46,7 @@ class TrainingSettings:
     an epoch of plain cross entropy that starts from the best weights.
     `layer_decay` multiplies the rate from layer to layer on the way down (see edgekd.distill.rates).
     `precision` is that of the forward pass; weights, loss and evaluation are in float32 in any case.
+    `drop_until`: the student has a scaffold and gives it up over that share of the steps (edgekd.distill.scaffold).
     `teacher_validation_loss` and `teacher_validation_accuracy` are the teacher's cross entropy (in nats) and accuracy
     on the validation part, where they are known.
     """
@@ -67,6 +68,7 @@ class TrainingSettings:
     layer_decay: float = 1.0
     precision: TrainingPrecision = "fp32"
     accumulation: int = 1
+    drop_until: float | None = None
     loss: SoftLoss = "kl"
     hidden: HiddenTerm | None = None
     relations: RelationsTerm | None = None
@@ -122,6 +124,7 @@ def student_settings(distill: Distill, budget: Budget, task: TaskName) -> Traini
         freeze_embeddings=distill.freeze_embeddings,
         layer_decay=distill.layer_decay,
         precision=distill.precision,
+        drop_until=None if distill.drop_layers is None else distill.drop_layers.until,
         loss=distill.loss,
         hidden=_hidden(distill),
         relations=_relations(distill),
@@ -171,7 +174,8 @@ class EpochRecord:
     by their loss alone.
 
     `alpha` and `learning_rate` are those of its last step. `calibration_error` and `calibration_chance` are those of
-    edgekd.distill.calibration, on the validation part.
+    edgekd.distill.calibration, on the validation part. `scaffold` is how many layers that the student will not have
+    worked in its last step; what is judged is the student without them in any case.
     """
 
     epoch: int
@@ -184,6 +188,7 @@ class EpochRecord:
     calibration_error: float
     calibration_chance: float
     by_loss: bool = False
+    scaffold: int = 0
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -241,12 +246,22 @@ class TrainingResult:
 
 
 def _told(record: EpochRecord) -> dict[str, Any]:
-    return {name: value for name, value in asdict(record).items() if name != "by_loss"}
+    told = asdict(record)
+    del told["by_loss"]
+    return told if record.scaffold else {name: value for name, value in told.items() if name != "scaffold"}
 
 
 def best_of(history: tuple[EpochRecord, ...]) -> EpochRecord:
-    """The epoch to keep: highest score, then lowest loss, then the earliest; see EpochRecord.rank."""
-    return max(history, key=lambda record: record.rank)
+    """The epoch to keep: highest score, then lowest loss, then the earliest; see EpochRecord.rank.
+
+    Any whose last step the student took alone comes before those that ended with a scaffold.
+    """
+    return max(history, key=lambda record: (record.scaffold == 0, record.rank))
+
+
+def alone(history: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:
+    """The epochs whose last step the student took without a scaffold."""
+    return tuple(record for record in history if record.scaffold == 0)
 
 
 def epochs_since_best(history: tuple[EpochRecord, ...]) -> int:

@@ -6,7 +6,7 @@ distillation loss that is minimised has another scale (T², a floor of 0) and sa
 
 from __future__ import annotations
 
-from edgekd.distill.settings import EpochRecord, Stopped, TrainingSettings, best_of, epochs_since_best
+from edgekd.distill.settings import EpochRecord, Stopped, TrainingSettings, alone, best_of, epochs_since_best
 
 CLOSE_TO_TEACHER = 0.02  # as a share of the teacher's cross entropy, our choice
 LEAST_IMPROVEMENT = 0.001  # as a share of the lowest cross entropy before, our choice
@@ -34,9 +34,15 @@ def reached_teacher(
 
 
 def stop_reason(history: tuple[EpochRecord, ...], epochs: int, settings: TrainingSettings) -> Stopped | None:
-    """Why a training of at most `epochs` ends after `history`; None: it goes on."""
+    """Why a training of at most `epochs` ends after `history`; None: it goes on.
+
+    Epochs with a scaffold count as run, and say nothing of what the student can reach: only later ones are looked at.
+    """
     if len(history) >= epochs:
         return "finished"
+    history = alone(history)
+    if not history:
+        return None
     teacher_loss = settings.teacher_validation_loss
     if teacher_loss is not None and reached_teacher(history, teacher_loss, settings.teacher_validation_accuracy):
         return "reached_teacher"

@@ -24,6 +24,7 @@ from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
 from edgekd.distill.rates import distances
+from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.schedule import highest
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
 from edgekd.distill.tasks import task_of
@@ -49,6 +50,7 @@ def train(
 ) -> TrainingResult:
     """What the training did; `model` then holds the weights of the best epoch and is in evaluation mode.
 
+    With `settings.drop_until` the model has a scaffold (edgekd.distill.scaffold), which is taken off at the end.
     `teacher` is needed where `settings` ask for its features; it is only asked, and never changed.
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
     the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
@@ -73,8 +75,12 @@ def train(
         )
     checkpoints = processes.done_by_first(lambda: make_folder(folder / "checkpoints"))
     home = checkpoints / key[:32]
-    with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
-        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features)
+    with (
+        prepared(model, settings),
+        scaffolding(model, settings) as scaffold,
+        feature_teacher(teacher, model, settings) as features,
+    ):
+        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features, scaffold)
         result = _taken(course, home)
     processes.wait_for_all()  # each has read the best weights
     processes.done_by_first(lambda: _ended(result, checkpoints, save))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
-from edgekd.pipeline.begin import begin
+from edgekd.pipeline.begin import begin, compared_s
 from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
 from edgekd.pipeline.lesson import lesson
 from edgekd.pipeline.saved import publish, save_model, trained
@@ -77,19 +77,21 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     pad, validation = taught.pad, taught.validation
     task, teacher = task_of(recipe.task), taught.teacher
     its = task.answers(teacher, validation, 64, pad)
-    student, begun = begin(context, taught, chosen_student(context), scratch)
+    loop = loop_of(context)
+    left_s = loop.left_s(loop.position)
+    student, begun = begin(context, taught, chosen_student(context), scratch, left_s=left_s)
+    before_s = compared_s(scratch)
     if recipe.distill.hidden is None and recipe.distill.relations is None:
         taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
         asked = Asked(student, teacher, validation, 64, pad)
-        table = result.to_dict() | {"seconds": result.seconds} | _facts(context, asked, its, taught.train)
+        table = result.to_dict() | {"seconds": before_s + result.seconds} | _facts(context, asked, its, taught.train)
         save_model(student, taught.tokenizer, taught.preprocessing, folder)
         hand_over(table | {"initialisation": begun})
 
-    loop = loop_of(context)
     settings = replace(
-        student_settings(recipe.distill, recipe.budget, recipe.task), max_seconds=loop.left_s(loop.position),
+        student_settings(recipe.distill, recipe.budget, recipe.task), max_seconds=max(0.0, left_s - before_s),
         teacher_validation_loss=its.loss, teacher_validation_accuracy=task.score(its),
     )  # fmt: skip
     train(

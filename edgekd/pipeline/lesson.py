@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgekd.student import StudentSpec
     from edgekd.students.importance import Importance
     from edgekd.students.initialise import Initialisation
+    from edgekd.task import TaskName
     from edgekd.trials.bake_off import Start
 
 MOST_SAMPLES = 256  # training examples on which the teacher's parts are weighed, evenly spaced, our choice
@@ -33,6 +34,7 @@ class Lesson:
     train: Any
     validation: Any
     pad: int | None
+    task: TaskName = "text-classification"
 
     @cached_property
     def teacher_spec(self) -> StudentSpec:
@@ -44,13 +46,19 @@ class Lesson:
     @cached_property
     def samples(self) -> list[dict[str, Any]]:
         """Batches of the model's inputs, of evenly spaced training examples."""
-        from edgekd.distill.collate import Collator, model_inputs
+        from edgekd.distill.collate import model_inputs
+
+        return [model_inputs(batch) for batch in self._sampled]
+
+    @cached_property
+    def _sampled(self) -> list[dict[str, Any]]:
+        from edgekd.distill.collate import Collator
 
         rows = len(self.train)
         picked = [index * rows // min(rows, MOST_SAMPLES) for index in range(min(rows, MOST_SAMPLES))]
         examples, collate = self.train.with_format("numpy"), Collator(self.pad)
         starts = range(0, len(picked), SAMPLES_AT_ONCE)
-        return [model_inputs(collate(examples.__getitems__(picked[at : at + SAMPLES_AT_ONCE]))) for at in starts]
+        return [collate(examples.__getitems__(picked[at : at + SAMPLES_AT_ONCE])) for at in starts]
 
     @cached_property
     def importance(self) -> Importance:
@@ -58,6 +66,18 @@ class Lesson:
         from edgekd.students.importance import measure_importance
 
         return measure_importance(self.teacher, self.samples)
+
+    @cached_property
+    def gates(self) -> Any:
+        """What the teacher's heads are worth to the task, on the samples: see edgekd.students.gates."""
+        from edgekd.distill.collate import LABELS
+        from edgekd.distill.tasks import task_of
+        from edgekd.students.gates import gate_importance
+
+        def loss(outputs: Any, labels: Any) -> Any:
+            return task_of(self.task).hard_loss(outputs, {LABELS: labels}, 1.0)
+
+        return gate_importance(self.teacher, self.samples, [batch[LABELS] for batch in self._sampled], loss)
 
     def student(self, spec: StudentSpec, seed: int, start: Start) -> tuple[Any, Initialisation]:
         """An untrained student that begins with `start`, and what it has of the teacher. Errors: SpecError."""
@@ -69,7 +89,21 @@ class Lesson:
         return student, initialise(
             student, self.teacher, start.method, layers=start.layers or None,
             batches=self.samples if looks else (), importance=self.importance if looks else None,
+            gates=self.gates if start.method == "gates" else None,
         )  # fmt: skip
+
+    def scaffolded(self, spec: StudentSpec, seed: int, start: Start) -> tuple[Any, Initialisation]:
+        """The same with a scaffold of the teacher's other layers, cut in the same way. Errors: SpecError."""
+        from edgekd.distill.scaffold import put_up
+        from edgekd.students.build import build
+        from edgekd.students.deeper import deeper, of_layers, taken_apart
+
+        every = tuple(range(self.teacher_spec.layers))
+        deep, begun = self.student(deeper(spec, self.teacher_spec), seed, replace(start, layers=every))
+        student = build(spec, self.teacher.config, seed=seed)
+        copied = sum(weight.numel() for weight in student.parameters())
+        put_up(student, taken_apart(student, deep, start.layers))
+        return student, of_layers(begun, start.layers, copied)
 
 
 def lesson(context: Context, max_length: int | None) -> Lesson:
@@ -94,4 +128,4 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
         pad_token_id=pad,
         on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
     )  # fmt: skip
-    return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad)
+    return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad, context.recipe.task)

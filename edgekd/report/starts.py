@@ -10,6 +10,7 @@ _METHODS = {
     "uniform": "evenly spaced parts",
     "magnitude": "the largest weights",
     "importance": "what matters most on inputs",
+    "gates": "what matters most on inputs, heads by their part in the loss",
     "rotation": "principal directions",
 }
 _COLUMNS = ("loss before", "steps", "loss after")

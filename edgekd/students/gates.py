@@ -8,7 +8,7 @@ by their norm as there, after Molchanov et al. 2017, arXiv:1611.06440.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,11 +25,21 @@ from edgekd.students.weights import module_at, roles_of, spec_of
 GATED = "edgekd_gated"
 _GATES = "edgekd_gates"
 
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
-def gate_importance(model: PreTrainedModel, batches: Sequence[Batch], labels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """E|∂ loss / ∂ gate| of every head of a classifier, over the examples of `batches` and their `labels`.
 
-    Shapes: each of `labels` [batch]; the result [layers, heads], float64, of norm 1 in each layer (0 where no head
+def loss_of_classes(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    """The cross entropy of a classifier's `outputs`, summed over the examples. Shapes: labels [batch]."""
+    return functional.cross_entropy(outputs.logits.float(), labels, reduction="sum")
+
+
+def gate_importance(
+    model: PreTrainedModel, batches: Sequence[Batch], labels: Sequence[torch.Tensor], loss: Loss = loss_of_classes
+) -> torch.Tensor:
+    """E|∂ loss / ∂ gate| of every head of a model, over the examples of `batches` and their `labels`.
+
+    `loss` is that of the model's outputs and the labels of a batch, summed over its examples.
+    Shapes: each of `labels` [batch, ...]; the result [layers, heads], float64, of norm 1 in each layer (0 where no head
     matters). Errors: DataError without inputs, or when labels and batches do not fit.
     """
     if not batches or len(batches) != len(labels):
@@ -39,14 +49,13 @@ def gate_importance(model: PreTrainedModel, batches: Sequence[Batch], labels: Se
     with _gated(model) as places:
         for batch, wanted in zip(batches, labels, strict=True):
             examples = len(next(iter(batch.values())))
-            if wanted.shape != (examples,):
-                raise DataError(f"gates: found labels of shape {tuple(wanted.shape)}, expected ({examples},)")
-            gates = [torch.ones(len(wanted), spec.heads, device=model.device, requires_grad=True) for _ in places]
+            if wanted.shape[:1] != (examples,):
+                raise DataError(f"gates: found labels of shape {tuple(wanted.shape)}, expected ({examples}, ...)")
+            gates = [torch.ones(examples, spec.heads, device=model.device, requires_grad=True) for _ in places]
             for place, gate in zip(places, gates, strict=True):
                 setattr(place, _GATES, gate)
-            logits = model(**batch).logits
-            loss = functional.cross_entropy(logits.float(), wanted.to(logits.device), reduction="sum")
-            for layer, slope in enumerate(torch.autograd.grad(loss, gates)):
+            found = loss(model(**batch), wanted.to(model.device))
+            for layer, slope in enumerate(torch.autograd.grad(found, gates)):
                 total[layer] += slope.abs().sum(dim=0).double().cpu()
     return functional.normalize(total, dim=1)
 

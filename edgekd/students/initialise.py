@@ -46,9 +46,9 @@ from edgekd.students.weights import (
     write_weights,
 )
 
-Method = Literal["random", "uniform", "magnitude", "importance", "rotation"]
+Method = Literal["random", "uniform", "magnitude", "importance", "gates", "rotation"]
 METHODS: tuple[Method, ...] = get_args(Method)
-ON_INPUTS: tuple[Method, ...] = ("importance", "rotation")
+ON_INPUTS: tuple[Method, ...] = ("importance", "gates", "rotation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +90,15 @@ def initialise(
     layers: Sequence[int] | None = None,
     batches: Sequence[Batch] = (),
     importance: Importance | None = None,
+    gates: torch.Tensor | None = None,
 ) -> Initialisation:
     """Overwrite the weights of `student` by those it takes from `teacher`, and say which.
 
-    `layers` are the teacher's that it copies, evenly spaced by default. The methods `importance` and `rotation` look at
-    the teacher on `batches` of inputs (its `importance` on them, where that is known already) and calibrate the norms
-    on them. With any method but `random` a student of the teacher's size becomes its copy.
+    `layers` are the teacher's that it copies, evenly spaced by default. The methods `importance`, `gates` and
+    `rotation` look at the teacher on `batches` of inputs (its `importance` on them, where that is known already) and
+    calibrate the norms on them. `gates` [layers, heads] says what heads are worth to the method of that name, which is
+    `importance` in all else (see edgekd.students.gates). With any method but `random` a student of the teacher's size
+    becomes its copy.
     Errors: SpecError when the student is outside the teacher's limits or computes with other options, or when the
     teacher is an encoder-decoder or does not allow the method; DataError when the method needs inputs and has none.
     """
@@ -116,12 +119,24 @@ def initialise(
         if not batches:
             raise DataError(f"initialisation by {method}: found no inputs, expected batches of the training part")
         seen = measure_importance(teacher, batches) if importance is None else importance
+        if method == "gates":
+            seen = replace(seen, heads=_checked_gates(gates, seen.heads))
         return _cut_on_inputs(student, teacher, cut, method, seen, batches)
     scores = scores_of_magnitude(cut.weights, spec, cut.roles, chosen) if method == "magnitude" else None
     kept = keep_evenly(own, spec, chosen) if scores is None else keep_best(own, spec, chosen, scores)
     cut.fit_heads(None, folded=False)
     written = write_weights(student, cut.taken(student, kept, None))
     return Initialisation(method=method, **asdict(kept), copied_parameters=written)
+
+
+def _checked_gates(gates: torch.Tensor | None, expected: torch.Tensor) -> torch.Tensor:
+    if gates is None or gates.shape != expected.shape:
+        found = "none" if gates is None else f"a table of {tuple(gates.shape)}"
+        raise DataError(
+            f"initialisation by gates: found {found}, expected what every head is worth, {tuple(expected.shape)}; "
+            "see edgekd.students.gates"
+        )
+    return gates
 
 
 @dataclass
@@ -137,8 +152,8 @@ class _Cut:
 
     @property
     def tied(self) -> bool:
-        """True where the head is the table of embeddings."""
-        return self.spec.labels == 0 and self.spec.tied
+        """True where the student's head is its table of embeddings; one of its own may be a copy of the teacher's."""
+        return self.own.labels == 0 and self.own.tied
 
     def fit_heads(self, importance: Importance | None, *, folded: bool) -> None:
         """Prepare the heads of the kept layers for a smaller head_dim, where the student has one."""

@@ -80,20 +80,25 @@ def compare_starts(
     *,
     steps: int,
     heard: Callable[[str], None] = lambda _text: None,
+    without: Sequence[Method] = (),
+    over: Callable[[], bool] = lambda: False,
 ) -> list[Compared]:
     """Every start that was compared, the best one first; `steps` 0 judges them before any training alone.
 
-    `influence` is that of the teacher's layers; `heard` is told what is being done.
+    `influence` is that of the teacher's layers; `heard` is told what is being done; methods `without` are left out.
+    Once time is `over`, nothing more is begun; one start is looked at in any case.
     """
     even = tuple(even_layers(teacher.layers, spec.layers))
     found: list[Compared] = []
 
     def look(start: Start) -> None:
+        if found and over():
+            return
         heard(f"looking at a start by {start.method}")
         student, _ = kitchen.begun(start)
         found.append(Compared(start, kitchen.loss(student)))
 
-    for method in methods_of_interest(spec, teacher):
+    for method in (each for each in methods_of_interest(spec, teacher) if each not in without):
         look(Start(method, even if method != "random" else ()))
     found.sort(key=_initial)
     for layers in (first_layers(teacher.layers, spec.layers), influential_layers(influence, spec.layers)):
@@ -103,6 +108,8 @@ def compare_starts(
     found.sort(key=_initial)
     if steps and len(found) > 1:
         for index, entrant in enumerate(found[:FINALISTS]):
+            if over():
+                break
             heard(f"trying a start by {entrant.start.method}")
             student, _ = kitchen.begun(entrant.start)
             found[index] = _tried(kitchen, student, entrant, steps)
@@ -111,12 +118,17 @@ def compare_starts(
 
 
 def methods_of_interest(spec: StudentSpec, teacher: StudentSpec) -> tuple[Method, ...]:
-    """The methods that can give students of `spec` different weights; the first alone where all copy the teacher."""
+    """The methods that can give students of `spec` different weights; the first alone where all copy the teacher.
+
+    A head that is not tied is a copy of the embeddings whatever the method; a rotation turns it apart from them.
+    """
+    spec = replace(spec, tied=teacher.tied)
     if spec == teacher:
         return ("uniform",)
     if replace(spec, layers=teacher.layers) == teacher:  # layers alone are left out: the others copy what is left
         return ("random", "uniform", "importance")
-    return methods_for(spec.architecture)
+    fewer_heads = spec.heads < teacher.heads  # else gates choose what importance chooses
+    return tuple(method for method in methods_for(spec.architecture) if method != "gates" or fewer_heads)
 
 
 def steps_of_trial(all_steps: int) -> int:

@@ -31,7 +31,6 @@ def test_the_teacher_itself_and_smaller_students_are_within_its_limits() -> None
     [
         ({"architecture": "gpt2", "kv_heads": 4}, "architecture 'gpt2', expected the teacher's 'llama'"),
         ({"vocabulary": 49}, "vocabulary 49, expected the teacher's 50"),
-        ({"tied": False}, "tied"),
         ({"layers": 5}, "layers 5, expected at most the teacher's 4"),
         ({"hidden": 20}, "hidden 20"),
         ({"heads": 8, "kv_heads": 2, "hidden": 16}, "heads 8"),
@@ -44,6 +43,13 @@ def test_the_teacher_itself_and_smaller_students_are_within_its_limits() -> None
 def test_a_student_beyond_a_limit_of_the_teacher_is_told_which(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_within(StudentSpec(**(LLAMA.to_dict() | changes)), LLAMA)
+
+
+def test_a_tied_head_may_be_given_one_of_its_own_and_not_the_other_way_round() -> None:
+    untied = StudentSpec(**(LLAMA.to_dict() | {"tied": False, "layers": 2}))
+    check_within(untied, LLAMA)
+    with pytest.raises(SpecError, match="has tied True, expected the teacher's False"):
+        check_within(StudentSpec(**(LLAMA.to_dict() | {"layers": 2})), untied)
 
 
 def test_an_encoder_decoder_has_a_limit_for_each_of_its_depths_and_keeps_its_gate() -> None:

@@ -23,6 +23,7 @@ from edgekd.distill import processes
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import weights_hash
+from edgekd.distill.scaffold import put_up
 from edgekd.distill.settings import TrainingSettings
 from edgekd.distill.short import Stretch, train_short
 from edgekd.distill.train import train
@@ -58,6 +59,17 @@ def gradients(folder: Path, rows: datasets.Dataset, accumulation: int, count: in
     return {"steps": copied.steps, "weights": torch.cat([weight.detach().flatten() for weight in model.parameters()])}
 
 
+def spare_part(folder: Path, rows: datasets.Dataset) -> dict[str, Any]:
+    """A training of a model with a part that no forward pass asks."""
+    model = tiny_bert()
+    model.add_module("spare", torch.nn.Linear(2, 2))
+    before = weights_hash(model.spare)
+    settings = TrainingSettings(epochs=1, learning_rate=1e-2, batch_size=16, alpha=0.9, seed=5)
+    train(model, rows, digit_sequences(100, 110), settings, folder, pad_token_id=PAD)
+    return {"weights": weights_hash(model), "spare": [before, weights_hash(model.spare)],
+            "no gradient": model.spare.weight.grad is None}  # fmt: skip
+
+
 def lesson_of(folder: Path) -> datasets.Dataset:
     return cached_logits(tiny_bert(9), digit_sequences(0, ROWS), folder / "cache", batch_size=8, pad_token_id=PAD)
 
@@ -70,6 +82,17 @@ def plain_training(folder: Path, lesson: datasets.Dataset) -> dict[str, Any]:
     )  # fmt: skip
     logits = predict_logits(student, digit_sequences(100, 100 + VALIDATION), 16, PAD)
     return {"result": result.to_dict(), "weights": weights_hash(student), "steps": steps, "logits": logits.tolist()}
+
+
+def dropping_training(folder: Path) -> dict[str, Any]:
+    """A training of a student of one layer that gives up two others on the way."""
+    lesson = cached_logits(tiny_vit(9), digit_images(0, 41), folder.parent / "few images", batch_size=32)
+    student, deep = tiny_vit(2, layers=1), tiny_vit(2, layers=3)
+    put_up(student, [[deep.vit.layers[1], deep.vit.layers[2]]])
+    settings = TrainingSettings(epochs=3, learning_rate=2e-3, batch_size=8, alpha=0.9, drop_until=0.5, seed=5)
+    result = train(student, lesson, digit_images(200, 240), settings, folder)
+    logits = predict_logits(student, digit_images(200, 240), 16)
+    return {"result": result.to_dict(), "weights": weights_hash(student), "logits": logits.tolist()}
 
 
 def dropout_training(folder: Path, kill: bool = False) -> dict[str, Any]:
@@ -145,12 +168,14 @@ def main() -> None:
     rank = processes.rank()
     if mode == "whole":
         lesson = lesson_of(folder)
-        for accumulation in (1, 2):
+        for accumulation in (1, 2, 4, 8):
             found = gradients(folder / "sgd", lesson, accumulation, 2)
             torch.save(found, folder / f"gradients-{accumulation}-{rank}.pt")
         told = {
             "plain": plain_training(folder / "plain", lesson),
             "dropout": dropout_training(folder / "whole"),
+            "dropping": dropping_training(folder / "dropping"),
+            "spare": spare_part(folder / "spare", lesson),
             "slow": slow_training(folder / "slow"),
             "refusals": refusals(folder / "refused"),
             "said": [processes.as_first_says(f"by {rank}"), processes.done_by_first(processes.rank),

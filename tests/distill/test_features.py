@@ -205,6 +205,20 @@ def test_a_projector_is_in_the_checkpoints_learns_and_is_in_no_student(tmp_path:
     assert len(result.history) == 4, "the last epoch is of labels alone"
 
 
+def test_after_a_training_the_teacher_is_what_it_was_and_calm(tmp_path: Path) -> None:
+    teacher, modes = tiny_vit(1, dropout=0.5).train(), set()
+    before = weights_hash(teacher)
+    teacher.vit.register_forward_hook(lambda module, *_: modes.add(module.training))
+    train(
+        tiny_vit(2), digit_images(0, 64), digit_images(500, 540), replace(QUICK, hidden=HIDDEN, relations=RELATIONS),
+        tmp_path, teacher=teacher,
+    )  # fmt: skip
+    assert modes == {False}
+    assert not teacher.training
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert weights_hash(teacher) == before
+
+
 def test_the_last_epoch_does_not_ask_the_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, asked, epochs = tiny_vit(1), [], []
     plain = teacher.vit.forward

@@ -49,7 +49,7 @@ def lesson(folder: Path, whole: list[Any]) -> Any:
     return driver.lesson_of(folder)
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, 2, 4, 8])
 def test_gradients_and_weights_are_those_of_one_process(
     folder: Path, lesson: Any, tmp_path: Path, accumulation: int
 ) -> None:
@@ -62,6 +62,14 @@ def test_gradients_and_weights_are_those_of_one_process(
         torch.testing.assert_close(found["weights"], alone["weights"], rtol=1e-4, atol=1e-6)
 
 
+def test_a_part_that_no_forward_pass_asks_holds_nobody_up(whole: list[Any]) -> None:
+    first, second = (told["spare"] for told in whole)
+    assert first == second
+    assert first["no gradient"]
+    before, after = first["spare"]
+    assert before == after
+
+
 def test_a_training_is_that_of_one_process(lesson: Any, whole: list[Any], tmp_path: Path) -> None:
     alone = driver.plain_training(tmp_path, lesson)
     first, second = (told["plain"] for told in whole)
@@ -71,6 +79,14 @@ def test_a_training_is_that_of_one_process(lesson: Any, whole: list[Any], tmp_pa
     assert len(first["result"]["history"]) == 3
     for found, expected in zip(first["result"]["history"], alone["result"]["history"], strict=True):
         assert found == pytest.approx(expected, rel=0.01, abs=1e-6)
+
+
+def test_layers_that_are_given_up_on_the_way_are_given_up_alike(whole: list[Any], tmp_path: Path) -> None:
+    alone = driver.dropping_training(tmp_path / "alone")
+    first, second = (told["dropping"] for told in whole)
+    assert first == second
+    assert [record.get("scaffold", 0) for record in first["result"]["history"]] == [1, 0, 0]
+    np.testing.assert_allclose(first["logits"], alone["logits"], atol=0.02)
 
 
 def test_the_first_process_alone_tells_of_progress_with_the_loss_of_all(

@@ -9,6 +9,7 @@ from edgekd.distill.settings import (
     RelationsTerm,
     TrainingResult,
     TrainingSettings,
+    alone,
     best_of,
     epochs_since_best,
     student_settings,
@@ -27,6 +28,19 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes
     assert epochs_since_best(history) == 2
 
 
+def test_an_epoch_without_a_scaffold_is_better_than_any_with_one() -> None:
+    early, late = replace(record(1, 0.9, 0.1), scaffold=2), record(2, 0.5, 0.9)
+    assert best_of((early, late)) is late
+    assert best_of((early, replace(late, scaffold=1))) is early
+    assert alone((early, late)) == (late,)
+
+
+def test_dropped_layers_are_given_up_until_a_share_of_the_steps() -> None:
+    for given, until in ((None, None), ({}, 0.5), ({"until": "30 %"}, 0.3)):
+        settings = student_settings(Distill(drop_layers=given), Budget(), "text-classification")
+        assert settings.drop_until == until
+
+
 def test_student_settings_say_what_the_recipe_says() -> None:
     distill = Distill(
         temperature=2,
@@ -39,13 +53,16 @@ def test_student_settings_say_what_the_recipe_says() -> None:
         seed=3,
     )
     settings = student_settings(distill, Budget(training="60 s"), "text-classification")
-    for name in type(distill).model_fields.keys() - {"start"}:  # is over when the training begins
+    for name in type(distill).model_fields.keys() - {
+        "start",
+        "drop_layers",
+    }:  # the first is over when the training begins
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
     assert settings.of_student
-    alone = student_settings(Distill(alpha=0), Budget(), "text-classification")
-    assert not alone.of_student
-    assert replace(alone, teacher_validation_loss=0.25).of_student
+    without = student_settings(Distill(alpha=0), Budget(), "text-classification")
+    assert not without.of_student
+    assert replace(without, teacher_validation_loss=0.25).of_student
 
 
 def test_schedules_and_features_of_a_recipe_are_those_of_the_training() -> None:

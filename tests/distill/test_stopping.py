@@ -82,6 +82,21 @@ def test_without_a_teacher_nobody_is_reached() -> None:
     assert stop_reason(flat, 9, replace(STUDENT, teacher_validation_loss=None)) is None
 
 
+def test_epochs_with_a_scaffold_end_nothing_and_count_as_run() -> None:
+    worse = history([0.8, 0.9, 1.0, 1.1])
+    assert stop_reason(worse, 9, STUDENT) == "capacity_limited"
+    scaffolded = tuple(replace(record, scaffold=1) for record in worse)
+    assert stop_reason(scaffolded, 9, STUDENT) is None
+    assert stop_reason(scaffolded, 4, STUDENT) == "finished"
+    # The first epoch without one begins the count anew.
+    last = tuple(replace(record, scaffold=int(record.epoch < 3)) for record in worse)
+    assert stop_reason(last, 9, STUDENT) is None
+    assert stop_reason(last, 9, replace(STUDENT, patience=1)) == "capacity_limited"
+    good = tuple(replace(record, scaffold=int(record.epoch < 3)) for record in history([0.5, 0.5, 0.5, 0.5]))
+    assert stop_reason(good, 9, STUDENT) is None
+    assert stop_reason(tuple(replace(record, scaffold=0) for record in good), 9, STUDENT) == "reached_teacher"
+
+
 def test_a_training_that_used_all_its_epochs_has_finished_whatever_else_is_true() -> None:
     assert stop_reason(history([0.1, 0.1, 0.1, 0.1]), 4, STUDENT) == "finished"
     assert stop_reason(history([2.0, 2.1, 2.2, 2.3]), 4, STUDENT) == "finished"

@@ -157,6 +157,41 @@ def test_without_teacher_logits_the_gradient_is_that_of_plain_cross_entropy(tmp_
     assert not torch.allclose(plain, alpha_high, rtol=0.1)
 
 
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_until_dropout_hides_it(tmp_path: Path) -> None:
+    rows = cached_logits(tiny_bert(), digit_sequences(0, 12), tmp_path / "cache", batch_size=5, pad_token_id=PAD)
+    losses = []
+    for dropout in (0.0, 0.1):
+        trainer = DistillationTrainer(
+            tiny_bert(dropout=dropout),
+            arguments(tmp_path, per_device_train_batch_size=12, learning_rate=0.0),
+            train_dataset=rows,
+            alpha=1.0,
+            pad_token_id=PAD,
+        )
+        trainer.train()
+        losses.append(trainer.step_loss)
+    assert losses[0] == pytest.approx(0, abs=1e-6)
+    assert losses[1] > 1e-3
+
+
+def test_shuffled_and_loaded_by_two_workers_each_row_keeps_its_teachers_answer(tmp_path: Path) -> None:
+    teacher, rows = tiny_vit(5), digit_images(0, 41)
+    trainer = DistillationTrainer(
+        tiny_vit(),
+        arguments(
+            tmp_path, per_device_train_batch_size=8, dataloader_num_workers=2, train_sampling_strategy="random"
+        ),
+        train_dataset=cached_logits(teacher, rows, tmp_path / "cache", batch_size=5),
+        alpha=1.0,
+    )  # fmt: skip
+    batches = list(trainer.get_train_dataloader())
+    order = torch.cat([batch["row"] for batch in batches])
+    assert sorted(order.tolist()) == list(range(41))
+    assert order.tolist() != list(range(41))
+    expected = torch.tensor(predict_logits(teacher, rows, 41))[order]
+    torch.testing.assert_close(torch.cat([batch["teacher_logits"] for batch in batches]), expected)
+
+
 def test_evaluation_is_plain_cross_entropy_over_all_rows_also_with_a_short_last_batch(tmp_path: Path) -> None:
     rows = digit_images(0, 11)
     model = tiny_vit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import pytest
 import torch
 from tiny_recipe import TINY
 
+from edgekd.distill.scaffold import scaffolding
+from edgekd.distill.settings import student_settings
 from edgekd.errors import RecipeError
 from edgekd.pipeline import begin as module
-from edgekd.pipeline.begin import begin, check_start, start_of
+from edgekd.pipeline.begin import begin, check_start, compared_s, start_of
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.distill import chosen_student
 from edgekd.pipeline.lesson import lesson
 from edgekd.recipe import load_recipe
+from edgekd.trials.bake_off import Start
 
 
 def context_with(root: Path, *settings: str) -> Context:
@@ -69,13 +73,78 @@ def test_after_a_kill_nothing_is_compared_again(root: Path, tmp_path: Path, monk
     assert same(weights_of(first), weights_of(second))
 
 
-@pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "rotation"])
+def test_the_time_of_the_comparison_is_known_also_after_a_kill(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_with(root)
+    taught, spec = lesson(context, None), chosen_student(context)
+    assert compared_s(tmp_path) == 0
+
+    class Killed(BaseException):
+        """Stands for the end of the process."""
+
+    said: list[str] = []
+
+    def update(text: str, share: float | None = None) -> None:
+        said.append(text)
+        if text.startswith("trying a start") and len(said) > 1:
+            raise Killed
+
+    monkeypatch.setattr(context.progress, "update", update)
+    with pytest.raises(Killed):
+        begin(context, taught, spec, tmp_path)
+    before = compared_s(tmp_path)
+    assert before > 0
+    monkeypatch.undo()
+    begin(context, taught, spec, tmp_path)
+    whole = compared_s(tmp_path)
+    assert whole > before
+    begin(context, taught, spec, tmp_path)
+    assert compared_s(tmp_path) == whole
+
+
+def test_a_comparison_ends_with_the_budget(root: Path, tmp_path: Path) -> None:
+    context = context_with(root)
+    _, table = begin(context, lesson(context, None), chosen_student(context), tmp_path, left_s=0.0)
+    assert [entry["steps"] for entry in table["compared"]] == [0]
+    assert table["method"] == table["compared"][0]["method"]
+
+
+@pytest.mark.parametrize("method", ["random", "uniform", "magnitude", "importance", "gates", "rotation"])
 def test_a_start_that_the_recipe_names_is_not_compared(root: Path, tmp_path: Path, method: str) -> None:
     context = context_with(root, f"distill.start={method}")
     _, table = begin(context, lesson(context, None), chosen_student(context), tmp_path)
     assert table["method"] == method
     assert table["compared"] == []
     assert (table["copied_parameters"] == 0) is (method == "random")
+
+
+@pytest.mark.parametrize("start", ["auto", "uniform", "rotation"])
+def test_with_a_scaffold_it_is_the_student_of_all_layers_and_again_after_a_kill(
+    root: Path, tmp_path: Path, start: str
+) -> None:
+    context = context_with(root, f"distill.start={start}", "distill.drop_layers={until: 50 %}")
+    taught, spec = lesson(context, None), chosen_student(context)
+    student, table = begin(context, taught, spec, tmp_path)
+    assert {entry["method"] for entry in table["compared"]}.isdisjoint({"random"})
+    assert len(table["heads"]) == len(table["layer_map"]) == spec.layers
+    every = tuple(range(taught.teacher_spec.layers))
+    deep, _ = taught.student(
+        replace(spec, layers=len(every)), context.recipe.distill.seed, Start(table["method"], every)
+    )
+    settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
+    before, inputs = weights_of(student), taught.samples[0]
+    with torch.no_grad():
+        alone = student(**inputs).logits
+        with scaffolding(student, settings) as scaffold:
+            assert scaffold is not None
+            scaffold.left = scaffold.count
+            torch.testing.assert_close(student.train()(**inputs).logits, deep(**inputs).logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(student.eval()(**inputs).logits, alone)
+    assert not torch.allclose(alone, deep(**inputs).logits, atol=1e-3)
+    again, known = begin(context, taught, spec, tmp_path)
+    assert known == table
+    assert same(before, weights_of(again))
 
 
 def test_the_start_of_a_trial_is_what_mostly_wins(root: Path) -> None:

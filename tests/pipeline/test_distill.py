@@ -1,19 +1,22 @@
 """The step distill: the student, what is known of it, and the teacher it must not be without."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 from tiny_recipe import TINY, Heard, run_tiny
 
+from edgekd.distill import train
 from edgekd.distill.evaluate import cross_entropy, predict_logits
 from edgekd.distill.fidelity import fidelity
 from edgekd.errors import InputError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline import distill as module
+from edgekd.pipeline.begin import compared_s
 from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.distill import _max_length, chosen_student, inputs, work
 from edgekd.pipeline.ledger import Ledger
@@ -105,6 +108,36 @@ def test_hidden_states_relations_and_schedules_leave_a_plain_student(root: Path)
     assert alphas[2] == 0
 
 
+def test_the_comparison_of_starts_counts_against_the_budget(
+    root: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, loop = [], module.loop_of(context)
+    real = train.train
+    monkeypatch.setattr(
+        train, "train", lambda *given, **more: limits.append(given[3].max_seconds) or real(*given, **more)
+    )
+    monkeypatch.setattr(module, "compared_s", lambda scratch: 100.0 + compared_s(scratch))
+    scratch = root / "work" / "distill-counted"
+    work(context, scratch)
+    took = compared_s(scratch)
+    assert took > 0
+    assert limits == [pytest.approx(loop.left_s(loop.position) - 100 - took)]
+    assert read_json(root / "student.json")["seconds"] > 100 + took
+
+
+def test_layers_that_are_given_up_leave_a_plain_student(root: Path) -> None:
+    before = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    shutil.rmtree(root / "attempts")
+    run_tiny(root, "distill.drop_layers={until: 50 %}", "distill.epochs=3", only="distill")
+    after = safetensors.torch.load_file(root / "student" / "model.safetensors")
+    assert {name: value.shape for name, value in after.items()} == {name: value.shape for name, value in before.items()}
+    assert any((after[name] != before[name]).any() for name in after)
+    assert "edgekd" not in (root / "student" / "config.json").read_text()
+    table = read_json(root / "student.json")
+    assert [epoch.get("scaffold", 0) for epoch in table["history"]] == [1, 0, 0, 0]
+    assert table["best_epoch"] > 1
+
+
 def test_a_layer_that_the_chosen_student_does_not_have_is_named(root: Path) -> None:
     with pytest.raises(InputError, match="found layer 1 of the student, expected 0 to 0"):
         run_tiny(root, "distill.hidden={weight: 0.5, layers: [[1, 1]]}", only="distill")
@@ -136,6 +169,28 @@ def test_the_data_it_learns_from_is_part_of_its_inputs(root: Path, context: Cont
     assert inputs_hash(inputs(context)) != before
     write_json(root / "data.json", table | {"test": "0" * 64})
     assert inputs_hash(inputs(context)) == before
+
+
+def test_no_step_up_to_the_student_looks_at_the_test_part(root: Path, context: Context) -> None:
+    before = (root / "student" / "model.safetensors").read_bytes()
+    splits, asked = context.splits, []
+
+    class Watched(type(splits.test)):  # type: ignore[misc]
+        """A test part that tells of everyone who reads it."""
+
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    test = splits.test
+    watched = Watched(**{field.name: getattr(test, field.name) for field in fields(test)})
+    context.splits = replace(splits, test=watched)
+    asked.clear()
+    work(context, root / "work" / "distill-watched")
+    assert asked == []
+    assert (root / "student" / "model.safetensors").read_bytes() == before
+    assert context.splits.test.labels is not None
+    assert asked == ["labels"]
 
 
 def test_without_a_choice_there_is_nothing_to_distil(root: Path, context: Context) -> None:

@@ -1,9 +1,11 @@
 """What students are taught with: one pass of the teacher, whoever learns."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_recipe import TINY, snapshot
 from tiny_text import WORDS, save_teacher, texts, tiny_bert, tiny_tokenizer
 
@@ -16,6 +18,7 @@ from edgekd.pipeline.context import Context
 from edgekd.pipeline.distill import chosen_student
 from edgekd.pipeline.lesson import lesson
 from edgekd.recipe import load_recipe
+from edgekd.students.gates import gate_importance
 
 
 def test_the_teachers_answers_are_read_where_they_were_kept(root: Path, context: Context) -> None:
@@ -36,6 +39,20 @@ def test_a_student_starts_from_the_teacher_and_the_seed(root: Path) -> None:
     (one, start), (other, _) = (found.student(spec, 17, by) for _ in range(2))
     assert start.copied_parameters > 0
     assert predict_logits(one, found.validation, 64) == pytest.approx(predict_logits(other, found.validation, 64))
+
+
+def test_heads_are_weighed_by_the_loss_of_the_task_on_the_samples(context: Context) -> None:
+    taught = lesson(context, None)
+    labels = [torch.tensor(part) for part in _labels_of_samples(taught)]
+    expected = gate_importance(taught.teacher, taught.samples, labels)
+    torch.testing.assert_close(taught.gates, expected)
+
+
+def _labels_of_samples(taught: Any) -> list[list[int]]:
+    rows = len(taught.train)
+    picked = [index * rows // min(rows, 256) for index in range(min(rows, 256))]
+    labels = [taught.train["labels"][row] for row in picked]
+    return [labels[at : at + 32] for at in range(0, len(labels), 32)]
 
 
 def test_answers_are_kept_apart_by_text_truncation_tokenizer_and_weights(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from torch.nn import functional
 from edgekd.errors import DataError, SpecError
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
+from edgekd.students.gates import gate_importance
 from edgekd.students.initialise import METHODS, Initialisation, initialise, methods_for
-from edgekd.students.weights import module_at, norm_names, read_weights, roles_of
+from edgekd.students.weights import module_at, norm_names, read_weights, roles_of, spec_of
 
 ON_INPUTS = [(name, method) for name in TEACHERS for method in methods_for(TEACHERS[name].architecture)[3:]]
 LOSSY = {("gpt2-lm-tied", "rotation"), ("llama-lm-tied", "rotation")}  # the head cannot be turned apart from the table
@@ -24,6 +28,9 @@ LOSSY = {("gpt2-lm-tied", "rotation"), ("llama-lm-tied", "rotation")}  # the hea
 
 def begun(teacher: Any, spec: StudentSpec, method: Any, **options: Any) -> tuple[Any, Initialisation]:
     student = build(spec, teacher.config, seed=4)
+    if method == "gates":
+        its = spec_of(teacher)
+        options["gates"] = torch.rand(its.layers, its.heads, generator=torch.Generator().manual_seed(6)).double()
     return student, initialise(student, teacher, method, batches=batches_of(spec), **options)
 
 
@@ -37,6 +44,43 @@ def test_a_student_of_the_teachers_size_computes_the_same(name: str, method: str
     assert done.copied_parameters == sum(parameter.numel() for parameter in student.parameters())
     assert done.method == method
     assert (done.kept_energy is not None) is (method == "rotation")
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("name", ["gpt2-lm-tied", "llama-lm-tied"])
+def test_a_head_of_its_own_begins_as_the_teachers_table_and_can_be_turned_apart(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    student, _ = begun(teacher, replace(spec, tied=False), method)
+    table, head = student.get_input_embeddings().weight, student.get_output_embeddings().weight
+    assert head.data_ptr() != table.data_ptr()
+    assert torch.allclose(head, table) is (method != "rotation")
+    assert torch.allclose(logits(student, spec), logits(teacher, spec), atol=1e-5)
+    functional.cross_entropy(student(input_ids=torch.arange(8)[None]).logits[0], torch.arange(8)).backward()
+    assert not torch.allclose(head.grad, table.grad)
+    student.save_pretrained(tmp_path)
+    again, info = type(student).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert torch.allclose(logits(again, spec), logits(student, spec), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gpt2-lm-tied", "llama-lm-tied"])
+def test_a_narrower_student_of_a_tied_teacher_begins_better_with_a_head_of_its_own(name: str) -> None:
+    spec = TEACHERS[name]
+    teacher = teacher_of(spec)
+    narrow_stream(teacher, 12 if "llama" in name else 11)
+    heads = {"heads": 3, "kv_heads": 3} if name == "gpt2-lm-tied" else {}
+    if heads:
+        let_live(teacher, spec, [[0, 3, 5]] * spec.layers, [list(range(spec.ffn))] * spec.layers)
+    smaller = resized(spec, hidden=12, **heads)
+    apart = {}
+    for tied in (True, False):
+        student, _ = begun(teacher, replace(smaller, tied=tied), "rotation")
+        apart[tied] = (logits(student, spec) - logits(teacher, spec)).abs().max().item()
+    assert apart[False] < 5e-4
+    assert apart[True] > 100 * apart[False]
 
 
 def drawn(spec: StudentSpec) -> tuple[list[list[int]], list[list[int]]]:
@@ -247,10 +291,16 @@ def test_inputs_are_needed_where_a_method_looks_at_them() -> None:
     teacher = teacher_of(spec)
     with pytest.raises(DataError, match="found no inputs"):
         initialise(build(spec, teacher.config, seed=4), teacher, "importance")
+    batches, gates = batches_of(spec), torch.ones(spec.layers, spec.heads + 1)
+    with pytest.raises(DataError, match=r"found none, expected what every head is worth, \(5, 6\)"):
+        initialise(build(spec, teacher.config, seed=4), teacher, "gates", batches=batches)
+    with pytest.raises(DataError, match=r"found a table of \(5, 7\)"):
+        initialise(build(spec, teacher.config, seed=4), teacher, "gates", batches=batches, gates=gates)
     with pytest.raises(SpecError, match="found the method 'best', expected one of random, uniform"):
         initialise(build(spec, teacher.config, seed=4), teacher, "best")  # type: ignore[arg-type]
 
 
+@lru_cache
 def trained_vit() -> tuple[Any, torch.Tensor, torch.Tensor]:
     """A ViT that reads digits, the digits it was not shown, and their labels."""
     spec = StudentSpec(
@@ -284,3 +334,26 @@ def test_on_a_trained_model_every_better_start_is_better() -> None:
         with torch.no_grad():
             losses[method] = functional.cross_entropy(student(pixel_values=pixels[1400:]).logits, labels[1400:]).item()
     assert losses["rotation"] < losses["importance"] < losses["uniform"] < losses["random"]
+
+
+def test_gates_leave_out_heads_that_are_loud_and_say_nothing() -> None:
+    trained, pixels, labels = trained_vit()
+    teacher, batches = copy.deepcopy(trained), [{"pixel_values": part} for part in pixels[:256].split(64)]
+    roles, weights = roles_of(teacher), read_weights(teacher)
+    spec = spec_of(teacher)
+    rows = slice(spec.head_dim, 2 * spec.head_dim)
+    for layer in range(spec.layers):
+        # Every norm takes off what is the same in all channels: the second head now shouts and is never heard.
+        weights[f"{roles.layers}.{layer}.{roles.mixed}.weight"][:, rows] = 0.5
+    gates = gate_importance(teacher, batches, list(labels[:256].split(64)))
+    smaller = replace(spec, heads=3, kv_heads=3, hidden=36)
+    losses, heads = {}, {}
+    for method in ("importance", "gates"):
+        student: Any = build(smaller, teacher.config, seed=4)
+        done = initialise(student, teacher, method, batches=batches, gates=gates)
+        heads[method] = done.heads
+        with torch.no_grad():
+            losses[method] = functional.cross_entropy(student(pixel_values=pixels[1400:]).logits, labels[1400:]).item()
+    assert all(1 in kept for kept in heads["importance"])
+    assert heads["gates"] == [[0, 2, 3]] * spec.layers
+    assert losses["gates"] < losses["importance"]

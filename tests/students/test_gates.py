@@ -66,6 +66,27 @@ def test_heads_score_by_how_much_the_loss_hangs_on_them(name: str) -> None:
     assert (scores[1, 0] / scores[1, 2]).item() == pytest.approx(slopes(0) / slopes(2), rel=0.05)
 
 
+def test_the_loss_may_be_another_one() -> None:
+    spec = TEACHERS["vit"]
+    teacher, batches = teacher_of(spec), batches_of(spec, 2)
+    labels = labels_of(batches)
+    asked = []
+
+    def twice(outputs: Any, wanted: torch.Tensor) -> torch.Tensor:
+        asked.append(wanted.shape)
+        return 2 * functional.cross_entropy(outputs.logits, wanted[:, 0], reduction="sum")
+
+    plain = gate_importance(teacher, batches, labels)
+    of_rows = gate_importance(teacher, batches, [torch.stack([part, part], dim=1) for part in labels], twice)
+    torch.testing.assert_close(of_rows, plain)
+    assert asked == [(16, 2)] * 2
+
+    def nothing(outputs: Any, _wanted: torch.Tensor) -> torch.Tensor:
+        return 0 * outputs.logits.sum()
+
+    assert not gate_importance(teacher, batches, labels, nothing).any()
+
+
 def test_the_model_is_left_as_it_was() -> None:
     spec = TEACHERS["bert"]
     teacher = teacher_of(spec).train()
@@ -82,6 +103,6 @@ def test_batches_and_labels_that_do_not_fit_are_refused() -> None:
     teacher, batches = teacher_of(spec), batches_of(spec, 1)
     with pytest.raises(DataError, match="found 0 batches"):
         gate_importance(teacher, [], [])
-    with pytest.raises(DataError, match=r"found labels of shape \(4,\), expected \(16,\)"):
+    with pytest.raises(DataError, match=r"found labels of shape \(4,\), expected \(16, ...\)"):
         gate_importance(teacher, batches, [torch.zeros(4, dtype=torch.long)])
     assert teacher.config._attn_implementation == "sdpa"

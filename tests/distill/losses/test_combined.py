@@ -52,6 +52,28 @@ def test_pads_on_either_side_change_nothing(name: Any, left: int, right: int) ->
 
 
 @EACH
+def test_of_a_prompt_and_its_answer_only_places_that_predict_the_answer_count(name: Any) -> None:
+    # Place i predicts token i + 1, so logits lose their last place, and labels and with them the mask their first.
+    tokens = torch.tensor([[-100, -100, -100, 2, 4, 1, -100, -100]])
+    labels = tokens[:, 1:]
+    ours, its = random_logits(1, 1, 8, 5), random_logits(2, 1, 8, 5)
+
+    def loss(its: torch.Tensor) -> float:
+        found = distillation_loss(
+            ours[:, :-1], its[:, :-1], labels, temperature=2.0, alpha=0.9, loss=name, mask=labels != -100
+        )
+        return float(found)
+
+    changed = []
+    for place in range(8):
+        other = its.clone()
+        other[:, place, 0] += 3.0
+        if abs(loss(other) - loss(its)) > 1e-6:
+            changed.append(place)
+    assert changed == [2, 3, 4]
+
+
+@EACH
 @pytest.mark.parametrize("normaliser", [None, torch.tensor(0)])
 def test_rows_that_do_not_count_matter_nothing_not_even_as_nan(name: Any, normaliser: Any) -> None:
     ours, its, mask = random_logits(1), random_logits(2), torch.tensor([1, 1, 0, 1, 1, 0])
