@@ -73,7 +73,8 @@ def train(
         )
     checkpoints = processes.done_by_first(lambda: make_folder(folder / "checkpoints"))
     home = checkpoints / key[:32]
-    with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
+    taught = task_of(settings.task).taught(model, examples)
+    with prepared(model, settings), taught, feature_teacher(teacher, model, settings) as features:
         course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features)
         result = _taken(course, home)
     processes.wait_for_all()  # each has read the best weights

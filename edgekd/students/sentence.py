@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekd.errors import InputError, SecurityError
+from edgekd.errors import InputError, SecurityError, ToolError
 from edgekd.files import make_folder, read_json, write_json
-from edgekd.pooling import Pooling, PoolingMode
+from edgekd.pooling import Pooling, PoolingMode, pooling_of
 from edgekd.text import listing, printable
 
 MODULES, POOLING_FOLDER, NORMALISE_FOLDER = "modules.json", "1_Pooling", "2_Normalize"
@@ -91,3 +91,38 @@ def write_sentence_files(folder: Path, pooling: Pooling, dimensions: int, max_le
         make_folder(folder / path)
     write_json(folder / POOLING_FOLDER / "config.json", {"word_embedding_dimension": dimensions, **flags})
     write_json(folder / LIMITS, {"max_seq_length": max_length, "do_lower_case": False})
+
+
+def pooling_for(
+    name: str, config: Any, *, mode: PoolingMode | None = None, normalised: bool | None = None
+) -> Pooling:
+    """How the located model `name` pools: as its files say, else as is asked for, else the mean, normalised.
+
+    Errors: InputError when what is asked for is not what the files say; ToolError when the hub cannot be reached.
+    """
+    stated = pooling_of(config) or read_pooling(Path(name) if Path(name).is_dir() else _hub_files(name))
+    asked = Pooling(
+        mode if mode is not None else stated.mode if stated else "mean",
+        normalised if normalised is not None else stated.normalised if stated else True,
+    )
+    if stated is not None and asked != stated:
+        raise InputError(
+            f"{name}: its files say that it pools as {stated.text}, the recipe says {asked.text}. Remove "
+            "teacher.pooling and teacher.normalised from the recipe: a student learns what its teacher gives"
+        )
+    return asked
+
+
+def _hub_files(name: str) -> Path:
+    """A folder with those files of the hub model `name` that say how it pools. Errors: ToolError."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = [MODULES, OPTIONS, "*_Pooling/config.json"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        said = printable(" ".join(str(error).split()), 200)
+        raise ToolError(
+            f"{name}: the hub does not tell how it pools ({said}). Check the connection, or give a local folder"
+        ) from None
