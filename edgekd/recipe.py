@@ -278,7 +278,7 @@ class Recipe(Model):
             return
         if self.teacher.fine_tune is not None:
             raise ValueError(
-                "teacher.fine_tune: a sentence encoder is taken as it is, for its vectors are what is learned; remove it"
+                "teacher.fine_tune: a sentence encoder is taken as it is, its vectors are what is learned; remove it"
             )
         for section, keys in _WITHOUT_LABELS.items():
             found = next((key for key in keys if key in given[section]), None)

@@ -74,7 +74,9 @@ def test_a_model_with_a_head_or_without_a_pooling_is_no_encoder() -> None:
         embedded(tiny(), {"input_ids": torch.tensor([[2]])})
 
 
-@pytest.mark.parametrize("told", ["mean", {"mode": "max", "normalised": True}, {"mode": "mean"}, {"mode": "mean", "normalised": 1}])
+@pytest.mark.parametrize(
+    "told", ["mean", {"mode": "max", "normalised": True}, {"mode": "mean"}, {"mode": "mean", "normalised": 1}]
+)
 def test_a_pooling_that_is_none_is_refused(told: Any) -> None:
     with pytest.raises(InputError, match=rf"{KEY} is .*expected a mode \(mean, cls, last\)"):
         pooling_of(SimpleNamespace(**{KEY: told}))

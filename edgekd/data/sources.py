@@ -15,9 +15,7 @@ from edgekd.errors import DataError
 from edgekd.recipe import Data
 
 
-def load_splits(
-    data: Data, *, base: Path = Path(), kind: Kind | None = None, labelled: bool = True
-) -> Splits:
+def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None, labelled: bool = True) -> Splits:
     """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
 
     `kind` is what the task needs; without it the columns decide. Without `labelled` it is texts alone, of one class: no
@@ -32,17 +30,17 @@ def load_splits(
         if kind is not None and part.kind != kind:
             raise DataError(f"{part.where}: holds {part.kind}s, but the task needs {kind}s. Change task or data.source")
     classes = classes_from_part(parts["train"], data.labels) if labelled else Classes([ONLY_CLASS], numbered=False)
-    labelled = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
-    _check_shapes(labelled)
-    labelled, cut_notes = _completed(labelled, data, classes)
-    labelled["train"], dropped = _without_leaked(labelled, data)
-    full = labelled["train"]
+    examples = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
+    _check_shapes(examples)
+    examples, cut_notes = _completed(examples, data, classes)
+    examples["train"], dropped = _without_leaked(examples, data)
+    full = examples["train"]
     if data.max_train_examples is not None:
-        labelled["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
-    if len(labelled["train"]) < len(full):
-        cut_notes.append(f"{len(labelled['train'])} of {len(full)} training examples are used (max_train_examples).")
+        examples["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
+    if len(examples["train"]) < len(full):
+        cut_notes.append(f"{len(examples['train'])} of {len(full)} training examples are used (max_train_examples).")
     notes += [*more, *cut_notes]
-    return Splits(**labelled, label_names=classes.names, kind=full.kind, notes=notes, dropped=dropped)
+    return Splits(**examples, label_names=classes.names, kind=full.kind, notes=notes, dropped=dropped)
 
 
 def _present(data: Data, base: Path) -> tuple[Data, list[str]]:
@@ -62,9 +60,7 @@ def _path(data: Data, base: Path) -> Path:
     return base / Path(data.source).expanduser()
 
 
-def _parts(
-    data: Data, base: Path, kind: Kind | None, *, labelled: bool
-) -> tuple[dict[str, Part], list[str]]:
+def _parts(data: Data, base: Path, kind: Kind | None, *, labelled: bool) -> tuple[dict[str, Part], list[str]]:
     if data.source.startswith("sklearn:"):
         return {"train": sklearn_part(data.source)}, []
     if data.source.startswith("hub:"):

@@ -155,7 +155,9 @@ def _projected(student: Any, teacher: Any, pairs: Pairs) -> Iterator[None]:
         yield
         return
     device = next(student.parameters()).device
-    student.add_module(PROJECTORS, nn.ModuleDict({str(layer): projector_between(ours, its).to(device) for layer, _ in pairs}))
+    student.add_module(
+        PROJECTORS, nn.ModuleDict({str(layer): projector_between(ours, its).to(device) for layer, _ in pairs})
+    )
     try:
         yield
     finally:

@@ -59,8 +59,9 @@ def export_onnx(
 ) -> ModelDescription:
     """Write `model`, a transformers model with a `config`, to `path` as ONNX; what the file takes and gives.
 
-    The graph ends in `logits`, that of a sentence encoder (see edgekd.pooling) in `embedding`, pooled. Text models take `inputs` (see input_names), images pixel_values. Attention is exported
-    in its eager form; attention form and training mode of `model` are as before afterwards.
+    The graph ends in `logits`, that of a sentence encoder (see edgekd.pooling) in `embedding`, pooled. Text models take
+    `inputs` (see input_names), images pixel_values. Attention is exported in its eager form; attention form and
+    training mode of `model` are as before afterwards.
 
     Shapes: text inputs int64 (batch, sequence), pixel_values float32 (batch, channels, height, width); logits (batch,
     labels), or (batch, sequence, vocabulary) of a language model, without a cache; embedding (batch, width). batch and
@@ -179,9 +180,7 @@ class _Answer(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         inputs = dict(zip(self.names, tensors, strict=True)) | self.options
-        answer: torch.Tensor = (
-            embedded(self.model, inputs) if self.output == OUTPUT else self.model(**inputs).logits
-        )
+        answer: torch.Tensor = embedded(self.model, inputs) if self.output == OUTPUT else self.model(**inputs).logits
         return answer
 
 

@@ -133,8 +133,10 @@ def _proved(
     entry = entry_from_file(path, name=path.stem, precision=precision, role=role, parity=result)
     context.progress.update(f"accuracy of {path.stem} on the test part")
     splits, source = context.splits, data_used(context.recipe.data, context.base).source
-    told = {"dataset": source, "split": splits.test.name, "dataset_sha256": splits.test.sha256}
+    made, batches, name, digest = artifact(entry), prepared.test(), splits.test.name, splits.test.sha256
     if truth is not None:
-        return entry, embedding_record(path, artifact(entry), prepared.test(), truth, **told)
-    labels = splits.test.labels.tolist()
-    return entry, accuracy_record(path, artifact(entry), prepared.test(), labels, **told)
+        record = embedding_record(path, made, batches, truth, dataset=source, split=name, dataset_sha256=digest)
+    else:
+        labels = splits.test.labels.tolist()
+        record = accuracy_record(path, made, batches, labels, dataset=source, split=name, dataset_sha256=digest)
+    return entry, record

@@ -21,8 +21,8 @@ from edgekd.pipeline.context import (
     model_facts,
 )
 from edgekd.pipeline.saved import publish, save_model, trained
-from edgekd.pooling import is_encoder, pooling_of
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
+from edgekd.pooling import is_encoder, pooling_of
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count
 
@@ -47,11 +47,11 @@ def work(context: Context, scratch: Path) -> Done:
     publish(scratch, context.path(TEACHER))
     write_json(context.path(DATA_JSON), table.pop("content"))
     write_json(context.path(TEACHER_JSON), table)
-    shown = context.words.text(table["validation_accuracy"], 2)
+    judged = context.words.head != "none"  # a sentence encoder is what its students are judged by
+    shown = f", {context.words.text(table['validation_accuracy'], 2)} on the validation part" if judged else ""
     return Done(
         (context.path(TEACHER), context.path(TEACHER_JSON), context.path(DATA_JSON)),
-        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} on the validation part"
-        f"{out_of_time(table)}",
+        f"{table['origin']}, {text_from_count(table['parameters'])} parameters{shown}{out_of_time(table)}",
     )
 
 

@@ -93,9 +93,7 @@ def write_sentence_files(folder: Path, pooling: Pooling, dimensions: int, max_le
     write_json(folder / LIMITS, {"max_seq_length": max_length, "do_lower_case": False})
 
 
-def pooling_for(
-    name: str, config: Any, *, mode: PoolingMode | None = None, normalised: bool | None = None
-) -> Pooling:
+def pooling_for(name: str, config: Any, *, mode: PoolingMode | None = None, normalised: bool | None = None) -> Pooling:
     """How the located model `name` pools: as its files say, else as is asked for, else the mean, normalised.
 
     Errors: InputError when what is asked for is not what the files say; ToolError when the hub cannot be reached.

@@ -103,9 +103,7 @@ def load_classifier(name: str, labels: list[str], *, seed: int, head: Head = "se
     return _with_label_order(LoadedClassifier(model, fresh_head=False, note=""), saved, labels, seed)
 
 
-def load_encoder(
-    name: str, *, mode: PoolingMode | None = None, normalised: bool | None = None
-) -> LoadedClassifier:
+def load_encoder(name: str, *, mode: PoolingMode | None = None, normalised: bool | None = None) -> LoadedClassifier:
     """The located model `name` without a head, as a sentence encoder that says how it pools; see pooling_for.
 
     In fp32, attention through SDPA. Errors: as load_classifier, and InputError for a pooling that is not its own.

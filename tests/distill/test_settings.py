@@ -39,7 +39,10 @@ def test_student_settings_say_what_the_recipe_says() -> None:
         seed=3,
     )
     settings = student_settings(distill, Budget(training="60 s"), "text-classification")
-    for name in type(distill).model_fields.keys() - {"start", "similarity_temperature"}:  # one is over by then, one of another task
+    for name in type(distill).model_fields.keys() - {
+        "start",
+        "similarity_temperature",
+    }:  # one is over by then, one of another task
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
     assert settings.of_student

@@ -77,7 +77,11 @@ def write_sentences(path: Path, texts: Sequence[str]) -> Path:
 def write_recipe(folder: Path, *, train: int = 160, validation: int = 60, test: int = 60) -> str:
     """Data, teacher and recipe in `folder`; the path of the recipe."""
     texts = sentences(train + validation + test)
-    parts = (("train", texts[:train]), ("dev", texts[train : train + validation]), ("test", texts[train + validation :]))
+    parts = (
+        ("train", texts[:train]),
+        ("dev", texts[train : train + validation]),
+        ("test", texts[train + validation :]),
+    )
     for name, rows in parts:
         write_sentences(folder / "data" / f"{name}.txt", rows)
     save_encoder(folder / "encoder", tiny_encoder(), Pooling())

@@ -58,7 +58,7 @@ def test_names_of_newer_versions_are_known(tmp_path: Path) -> None:
     ],
 )
 def test_another_pooling_is_refused(tmp_path: Path, pooling: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="found the pooling .*, expected one of mean, cls and the last token"):
+    with pytest.raises(InputError, match=r"found the pooling .*, expected one of mean, cls and the last token"):
         read_pooling(written(tmp_path, ["Transformer", "Pooling"], pooling))
 
 
@@ -66,7 +66,7 @@ def test_another_pooling_is_refused(tmp_path: Path, pooling: dict[str, Any]) -> 
     "types", [["Transformer", "Pooling", "Dense"], ["Pooling"], ["Transformer"], ["CLIPModel"], []]
 )
 def test_a_part_that_no_student_could_copy_is_refused(tmp_path: Path, types: list[str]) -> None:
-    with pytest.raises(InputError, match="found the parts .* expected Transformer, Pooling and perhaps Normalize"):
+    with pytest.raises(InputError, match=r"found the parts .* expected Transformer, Pooling and perhaps Normalize"):
         read_pooling(written(tmp_path, types, MEAN))
 
 
