@@ -72,9 +72,10 @@ def pooled(hidden: Any, mask: Any, pooling: Pooling) -> Any:
     elif pooling.mode == "cls":
         vector = hidden[:, 0]
     else:
-        # The running count is highest at the last real token, and at padding it is taken away.
-        last = (weights.cumsum(1) * weights).argmax(1)
-        vector = hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
+        # Where the running count of real tokens is their number; a sum keeps the width known in an exported graph.
+        counts = weights if mask is None else mask
+        last = (counts.cumsum(1) == counts.sum(1, keepdim=True)).to(hidden.dtype) * weights
+        vector = (hidden * last[..., None]).sum(1)
     if pooling.normalised:
         vector = vector / vector.norm(dim=-1, keepdim=True).clamp(min=LEAST_LENGTH)
     return vector
