@@ -250,7 +250,9 @@ def test_an_encoder_that_lacks_weights_or_is_a_decoder_is_refused(tmp_path: Path
     weights = load_file(tmp_path / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"its weights do not fit its config.json: encoder.layer.1.output.dense.weight"):
+    with pytest.raises(
+        InputError, match=r"its weights do not fit its config.json: encoder.layer.1.output.dense.weight"
+    ):
         load_encoder(str(tmp_path))
     saved("gpt2", tmp_path / "gpt2")
     with pytest.raises(SpecError, match="a gpt2 has no head; only bert and roberta"):
