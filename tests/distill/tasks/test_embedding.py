@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +16,7 @@ import torch
 from edgekd.data.encode import load_tokenizer
 from edgekd.distill.features import EMBEDDING_PROJECTOR
 from edgekd.distill.losses.embeddings import embedding_loss
-from edgekd.distill.settings import TrainingSettings
+from edgekd.distill.settings import HiddenTerm, RelationsTerm, TrainingSettings
 from edgekd.distill.short import Stretch, train_short
 from edgekd.distill.tasks import Asked, task_of
 from edgekd.distill.tasks.embedding import JUDGED_AT, TEACHER_EMBEDDING, predict_embeddings
@@ -211,3 +215,30 @@ def test_a_real_encoder_finds_what_a_reader_would_and_its_layers_copied_find_muc
     initialise(student, teacher, "uniform")
     judged = TASK.answers(student, told(teacher, data, tmp_path), 8, 0)
     assert TASK.measures(judged, found)["spearman"] > 0.5
+
+
+def test_hidden_states_and_relations_may_be_matched_as_well(tmp_path: Path) -> None:
+    teacher, student = encoder(seed=1), encoder(16, layers=1, seed=2)
+    data, judges = told(teacher, texts(64), tmp_path), told(teacher, texts(30, seed=1), tmp_path)
+    names = [name for name, _ in student.named_parameters()]
+    both = settings(epochs=2, hidden=HiddenTerm(0.5), relations=RelationsTerm(0.5, heads=1))
+    before = TASK.answers(student, judges, 32, 0).loss
+    train(student, data, judges, both, tmp_path / "run", teacher=teacher, pad_token_id=0)
+    assert TASK.answers(student, judges, 32, 0).loss < before
+    assert [name for name, _ in student.named_parameters()] == names
+
+
+def test_two_processes_train_one_student_through_its_projector(tmp_path: Path) -> None:
+    program, root = Path(__file__).with_name("embedding_processes.py"), Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+    run = subprocess.run(
+        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    assert first["weights"] != first["before"]
+    assert not [name for name in first["names"] if "projector" in name]
+    losses = [epoch["validation_loss"] for epoch in first["result"]["history"]]
+    assert losses[-1] < losses[0]
