@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from tiny_sentences import save_encoder, sentences, tiny_encoder, write_recipe, 
 
 from edgekd.data.encode import encode, load_tokenizer, numpy_batches
 from edgekd.errors import InputError, RecipeError, TrainingError
+from edgekd.export.check import describe
 from edgekd.export.parity import onnx_logits
 from edgekd.files import read_json
 from edgekd.pipeline.context import Context
+from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.pipeline.run import Outcome, plan, run
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 from edgekd.pooling import Pooling, embedded, pooling_of
@@ -172,3 +175,24 @@ def test_too_few_texts_to_be_judged_by_are_refused(tmp_path: Path) -> None:
     write_sentences(tmp_path / "data" / "dev.txt", sentences(2, seed=9))
     with pytest.raises(InputError, match="at least 3 texts"):
         run(recipe, [DEVICE], tmp_path / "run", only="teacher")
+
+
+def test_trials_compare_encoders_by_their_nearness_to_the_teacher(ran: tuple[Path, Heard, str], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(ran[0], tmp_path / "run"))
+    tried = ["search.trials=2", "search.trial_budget=30 s", "space={layers: [1], hidden: [32], ffn_ratio: [0.5, 1.0]}"]
+    run(ran[2], [DEVICE, *tried], root, only="size")
+    found = read_json(root / "sizing.json")["trials"]
+    assert len(found["students"]) == 2
+    assert {student["ended"] for student in found["students"].values()} <= {"finished", "pruned"}
+    assert all(0 < student["loss"] < 5 for student in found["students"].values())
+
+
+def test_a_calibration_measures_students_that_pool_as_the_recipes_teacher(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, train=10, validation=5, test=5)
+    save_encoder(tmp_path / "encoder", tiny_encoder(Pooling("cls")), Pooling("cls"))
+    pool = Pool(reference_of(recipe, Path.cwd()), ("fp32",), 1)
+    (name,) = pool.designed("fp32", 1)
+    described = describe(pool.written(name, tmp_path))
+    assert [output.name for output in described.outputs] == ["embedding"]
+    config = pool.reference.config
+    assert pooling_of(config) == Pooling("cls")
