@@ -13,6 +13,7 @@ from edgekd.choices import Count
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
 from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
+from edgekd.pooling import PoolingMode
 from edgekd.sla import Sla
 from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
@@ -53,12 +54,15 @@ class FineTune(Model):
 class Teacher(Model):
     """The teacher: `model` is a local folder, a hub id or package:NAME (an installed Python package that carries one).
 
-    `architecture` instead of `model` trains one from nothing; `fine_tune` teaches it the task first.
+    `architecture` instead of `model` trains one from nothing; `fine_tune` teaches it the task first. `pooling` and
+    `normalised` say how a sentence encoder makes one vector of a text, where no file beside its weights does.
     """
 
     model: str | None = None
     architecture: Architecture | None = None
     fine_tune: FineTune | None = None
+    pooling: PoolingMode | None = None
+    normalised: bool | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Teacher:
@@ -142,6 +146,7 @@ class Distill(Model):
     `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
     `drop_layers` lets it begin among the teacher's other layers and give them up one after the other.
     `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
+    Sentence embeddings have no labels: `similarity_temperature` is that of their loss, in place of the first three.
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
 
@@ -163,6 +168,7 @@ class Distill(Model):
     precision: Literal["fp32", "bf16"] = "fp32"
     drop_layers: DropLayers | None = None
     seed: Annotated[int, Field(ge=0)] = 17
+    similarity_temperature: Annotated[Number, Field(ge=0.001, le=10)] = 0.05
 
     @model_validator(mode="after")
     def _embeddings_from_somewhere(self) -> Distill:
@@ -226,6 +232,19 @@ class Budget(Model):
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
+_SIMILARITY = "similarity_temperature"
+_NO_LABELS = "there are no labels"
+_WITHOUT_LABELS = {
+    "data": {"label": _NO_LABELS, "labels": _NO_LABELS, "text_pair": "a vector is that of one text"},
+    "distill": {
+        "loss": "vectors are compared, and no answers",
+        "temperature": f"its vectors have a temperature of their own, {_SIMILARITY}",
+        "alpha": _NO_LABELS,
+        "final_ce_epoch": _NO_LABELS,
+    },
+}  # fmt: skip
+
+
 class Recipe(Model):
     """Everything a run needs. See docs/recipe.md; `edgekd schema recipe` prints the JSON Schema."""
 
@@ -255,6 +274,7 @@ class Recipe(Model):
     def _consistent(self) -> Recipe:
         if self.teacher.architecture is not None and self.task != "image-classification":
             raise ValueError("a teacher of type vit needs the task image-classification")
+        self._check_embedding()
         self._check_sequences()
         artifacts = 1 + len(self.precisions)
         least_s = artifacts * self.bench.processes * (self.bench.warmup + self.bench.duration)
@@ -264,6 +284,23 @@ class Recipe(Model):
                 f"each), budget.measuring allows {text_from_s(self.budget.measuring)}; raise it, or shorten bench"
             )
         return self
+
+    def _check_embedding(self) -> None:
+        """Refuse what has no meaning with, or without, a sentence encoder."""
+        given = {name: getattr(self, name).model_fields_set for name in ("teacher", "data", "distill")}
+        if self.task != "sentence-embedding":
+            for section, key in (("teacher", "pooling"), ("teacher", "normalised"), ("distill", _SIMILARITY)):
+                if key in given[section]:
+                    raise ValueError(f"{section}.{key} has a meaning for the task sentence-embedding alone; remove it")
+            return
+        if self.teacher.fine_tune is not None:
+            raise ValueError(
+                "teacher.fine_tune: a sentence encoder is taken as it is, its vectors are what is learned; remove it"
+            )
+        for section, keys in _WITHOUT_LABELS.items():
+            found = next((key for key in keys if key in given[section]), None)
+            if found is not None:
+                raise ValueError(f"{section}.{found} has no meaning for sentence-embedding: {keys[found]}; remove it")
 
     def _check_sequences(self) -> None:
         for name, sequences in (("bench.sequence", self.bench.sequence), ("space.sequence", self.space.sequence)):

@@ -157,7 +157,11 @@ class PairedRecord(_Header):
 
 
 class AccuracyRecord(_Header):
-    """What one artifact answered to each example of a fixed data set, beside the right answers."""
+    """What one artifact answered to each example of a fixed data set, beside the right answers.
+
+    Of sentence embeddings the answer is the number of the nearest other text, and the right one is the teacher's.
+    `spearman` and `recall_at_10` tell more of these: see edgekd.retrieval.Agreement. Absent for every other task.
+    """
 
     kind: Literal["accuracy"] = "accuracy"
     dataset: str
@@ -166,6 +170,8 @@ class AccuracyRecord(_Header):
     runtime: Runtime
     predictions: Annotated[list[int], Field(min_length=1)]
     labels: list[int]
+    spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
+    recall_at_10: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> AccuracyRecord:

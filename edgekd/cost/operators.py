@@ -1,9 +1,9 @@
 """The operators that a forward pass of a student consists of: the one list from which everything is counted.
 
-It is the pass that transformers runs: BERT and RoBERTa with a classification head for inputs or tokens or without a
-head (and then without a pooler), GPT2 and Llama with a language-model head or such a classification head,
-ViTForImageClassification. A decoder runs the prefill of a whole
-sequence, logits of every position included, or with `past` some tokens more after those that are in its cache.
+It is the pass that transformers runs: BERT and RoBERTa with a classification head for inputs or tokens, or without a
+head and pooler but with the pooling of a sentence encoder; GPT2 and Llama with a language-model head or such a
+classification head; ViTForImageClassification. A decoder runs the prefill of a whole sequence, logits of every position
+included, or with `past` some tokens more after those that are in its cache.
 Encoder-decoders, and networks that are no transformers, have modules of their own beside this one.
 
 Sizes are whole numbers, or NumPy arrays of them that stand for many students at once (see columns.py): nothing here
@@ -208,7 +208,11 @@ def _pre_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Ope
 def _head(shape: _Shape, source: str) -> list[Operator]:
     spec, batch, hidden = shape.spec, shape.batch, shape.spec.hidden
     if spec.head == "none":
-        return []
+        # The mean over the tokens that are no padding; another pooling takes less.
+        return [
+            Operator("real", "head", "elementwise", (source,), shape.stream, counted=False),
+            Operator("embedding", "head", "pool", ("real",), batch * hidden, counted=False),
+        ]
     if spec.family == "encoder" and spec.head == "tokens":
         return [linear("logits", "head", source, (shape.rows, hidden, spec.labels))]
     if spec.family == "encoder":

@@ -48,7 +48,7 @@ class Checks:
         """What the user should know, the most harmful first."""
         told = [_leak_text(leak) for leak in self.leaks if leak.count]
         told += [_cut_short(leak) for leak in self.leaks if not leak.whole]
-        told += balance_warnings(self.classes)
+        told += balance_warnings(self.classes) if len(self.classes["train"]) > 1 else []
         told += [
             f"{part}: {count} of {self.examples[part]} texts are blank. Remove them"
             for part, count in self.blank.items()
@@ -88,7 +88,8 @@ def checked(splits: Splits, data: Data) -> Checks:
     Errors: DataError where a class cannot be learned, or more of the test part than data.max_leakage also stands in the
     training part.
     """
-    refuse_unlearnable(splits)
+    if splits.labelled:
+        refuse_unlearnable(splits)
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
     found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank)
     for leak in found.leaks:

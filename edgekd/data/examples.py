@@ -130,6 +130,11 @@ class Splits:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
+    def labelled(self) -> bool:
+        """Whether the examples have labels: without them all are of one class."""
+        return len(self.label_names) > 1
+
+    @property
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Examples of each class in each part: part -> label name -> number."""
         counts = {part: np.bincount(rows.labels, minlength=len(self.label_names)) for part, rows in self.parts.items()}

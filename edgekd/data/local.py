@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgekd.data.examples import Kind
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
-from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
-from edgekd.data.tables import read_table
+from edgekd.data.parts import Part, part_from_table, refuse_same, unlabelled, wanted_columns
+from edgekd.data.tables import file_text, read_table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import listing, printable
@@ -28,7 +28,9 @@ FORMATS = {
 NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test", "t10k")}
 
 
-def local_parts(source: Path, data: Data, kind: Kind | None) -> tuple[dict[str, Part], list[str]]:
+def local_parts(
+    source: Path, data: Data, kind: Kind | None, *, labelled: bool = True
+) -> tuple[dict[str, Part], list[str]]:
     """The parts of the data set in the file or folder `source`, and notes. Errors: DataError."""
     if source.is_file():
         if data.train is not None and source.parent / data.train != source:
@@ -37,8 +39,8 @@ def local_parts(source: Path, data: Data, kind: Kind | None) -> tuple[dict[str, 
     else:
         files = _files(source, data)
     refuse_same({part: path.name for part, path in files.items()})
-    first = _part(files["train"], data, kind)
-    rest = {name: _part(path, data, first.kind) for name, path in files.items() if name != "train"}
+    first = _part(files["train"], data, kind, labelled=labelled)
+    rest = {name: _part(path, data, first.kind, labelled=labelled) for name, path in files.items() if name != "train"}
     return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, files)
 
 
@@ -93,10 +95,12 @@ def _format(path: Path) -> str | None:
     return FORMATS.get(Path(name).suffix)
 
 
-def _part(path: Path, data: Data, kind: Kind | None) -> Part:
+def _part(path: Path, data: Data, kind: Kind | None, *, labelled: bool) -> Part:
     form = data.format or _format(path)
     if form is None:
         raise DataError(f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet or idx")
+    if form == "text" and not labelled:
+        return _lines_part(path)
     if form == "text":
         raise DataError(
             f"{path}: is plain text, one example per line, which has no labels; classification needs them. "
@@ -105,7 +109,16 @@ def _part(path: Path, data: Data, kind: Kind | None) -> Part:
     if form == "idx":
         return _idx_part(path, kind)
     table = read_table(path, form, wanted_columns(data))
-    return part_from_table(path.name, table, data, kind, path.parent)
+    return part_from_table(path.name, table, data, kind, path.parent, labelled=labelled)
+
+
+def _lines_part(path: Path) -> Part:
+    """One text in each line that is not blank."""
+    lines = [(number, line.strip()) for number, line in enumerate(file_text(path).split("\n"), start=1)]
+    filled = [(number, line) for number, line in lines if line]
+    if not filled:
+        raise DataError(f"{path}: holds no text, expected one in each line")
+    return unlabelled(path.name, str(path), [line for _, line in filled], lambda row: f"{path}:{filled[row][0]}")
 
 
 def _idx_part(path: Path, kind: Kind | None) -> Part:

@@ -15,6 +15,7 @@ from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import printable
 
+ONLY_CLASS = "text"  # of texts without labels
 MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that is wrong, and not its rows
 
 
@@ -59,14 +60,24 @@ def refuse_same(sources: dict[str, str]) -> None:
             )
 
 
-def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, folder: Path) -> Part:
+def unlabelled(name: str, where: str, texts: list[str], place: Callable[[int], str]) -> Part:
+    """A part of texts that have no labels: all are of one class."""
+    return Part(name, where, [ONLY_CLASS] * len(texts), place, texts)
+
+
+def part_from_table(
+    name: str, table: Table, data: Data, kind: Kind | None, folder: Path, *, labelled: bool = True
+) -> Part:
     """The part in `table`; images that are named by a path stand in `folder`. A missing text is an empty one.
+    Without `labelled` it is one of texts alone.
 
     Errors: DataError naming the row, or a column that is mostly empty.
     """
     if kind is None:
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
     texts = pairs = images = None
+    if not labelled:
+        return unlabelled(name, table.where, _texts(table, data.text, "data.text"), table.place)
     if kind == "image":
         images = images_from_cells(table.column(data.image, "data.image"), table.place, folder)
     else:

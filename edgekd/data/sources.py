@@ -8,38 +8,39 @@ from edgekd.data.classes import Classes, classes_from_part
 from edgekd.data.examples import Examples, Kind, Splits
 from edgekd.data.leakage import without_leaked
 from edgekd.data.local import local_parts
-from edgekd.data.parts import Part
+from edgekd.data.parts import ONLY_CLASS, Part
 from edgekd.data.remote import hub_parts, sklearn_part
 from edgekd.data.splitting import cut, drawn
 from edgekd.errors import DataError
 from edgekd.recipe import Data
 
 
-def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None) -> Splits:
+def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None, labelled: bool = True) -> Splits:
     """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
 
-    `kind` is what the task needs; without it the columns decide. Missing parts are cut from the training part before
+    `kind` is what the task needs; without it the columns decide. Without `labelled` it is texts alone, of one class: no
+    column of labels is read. Missing parts are cut from the training part before
     `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on. Between the
     two, `drop_leaked` leaves out of the training part what also stands in another part.
     Errors: DataError naming file and row; MissingExtra.
     """
     data, notes = _present(data, base)
-    parts, more = _parts(data, base, kind)
+    parts, more = _parts(data, base, kind, labelled=labelled)
     for part in parts.values():
         if kind is not None and part.kind != kind:
             raise DataError(f"{part.where}: holds {part.kind}s, but the task needs {kind}s. Change task or data.source")
-    classes = classes_from_part(parts["train"], data.labels)
-    labelled = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
-    _check_shapes(labelled)
-    labelled, cut_notes = _completed(labelled, data, classes)
-    labelled["train"], dropped = _without_leaked(labelled, data)
-    full = labelled["train"]
+    classes = classes_from_part(parts["train"], data.labels) if labelled else Classes([ONLY_CLASS], numbered=False)
+    examples = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
+    _check_shapes(examples)
+    examples, cut_notes = _completed(examples, data, classes)
+    examples["train"], dropped = _without_leaked(examples, data)
+    full = examples["train"]
     if data.max_train_examples is not None:
-        labelled["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
-    if len(labelled["train"]) < len(full):
-        cut_notes.append(f"{len(labelled['train'])} of {len(full)} training examples are used (max_train_examples).")
+        examples["train"] = drawn(full, data.max_train_examples, data.seed, classes.names)
+    if len(examples["train"]) < len(full):
+        cut_notes.append(f"{len(examples['train'])} of {len(full)} training examples are used (max_train_examples).")
     notes += [*more, *cut_notes]
-    return Splits(**labelled, label_names=classes.names, kind=full.kind, notes=notes, dropped=dropped)
+    return Splits(**examples, label_names=classes.names, kind=full.kind, notes=notes, dropped=dropped)
 
 
 def _present(data: Data, base: Path) -> tuple[Data, list[str]]:
@@ -59,15 +60,15 @@ def _path(data: Data, base: Path) -> Path:
     return base / Path(data.source).expanduser()
 
 
-def _parts(data: Data, base: Path, kind: Kind | None) -> tuple[dict[str, Part], list[str]]:
+def _parts(data: Data, base: Path, kind: Kind | None, *, labelled: bool) -> tuple[dict[str, Part], list[str]]:
     if data.source.startswith("sklearn:"):
         return {"train": sklearn_part(data.source)}, []
     if data.source.startswith("hub:"):
-        return hub_parts(_hub_source(data.source, base), data, kind), []
+        return hub_parts(_hub_source(data.source, base), data, kind, labelled=labelled), []
     path = _path(data, base)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder. Give a local path, hub:ID or sklearn:digits in data.source")
-    return local_parts(path, data, kind)
+    return local_parts(path, data, kind, labelled=labelled)
 
 
 def _hub_source(source: str, base: Path) -> str:

@@ -24,6 +24,7 @@ from edgekd.distill.settings import HiddenTerm, Pairs, RelationsTerm, TrainingSe
 from edgekd.errors import InputError
 
 PROJECTORS = "edgekd_projectors"
+EMBEDDING_PROJECTOR = "edgekd_embedding_projector"
 
 
 class FeatureTeacher:
@@ -154,14 +155,16 @@ def _projected(student: Any, teacher: Any, pairs: Pairs) -> Iterator[None]:
         yield
         return
     device = next(student.parameters()).device
-    student.add_module(PROJECTORS, nn.ModuleDict({str(layer): _projector(ours, its).to(device) for layer, _ in pairs}))
+    student.add_module(
+        PROJECTORS, nn.ModuleDict({str(layer): projector_between(ours, its).to(device) for layer, _ in pairs})
+    )
     try:
         yield
     finally:
         delattr(student, PROJECTORS)
 
 
-def _projector(ours: int, its: int) -> nn.Linear:
+def projector_between(ours: int, its: int) -> nn.Linear:
     """From `ours` channels to `its`: at first each of ours stands for the one of its teacher that it was copied from.
 
     That is a student whose channels were cut out evenly spaced (see edgekd.students.initialise); for any other it is

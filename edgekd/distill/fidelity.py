@@ -23,13 +23,14 @@ class Fidelity:
     """On one part of the data: `agreement` is the share of equal answers, `divergence` the mean KL(teacher ‖ student).
 
     `divergence` is at temperature 1, in nats per example; calibration errors are shares. `warning` says in words that
-    the student imitates without having learned the task; None where it does not.
+    the student imitates without having learned the task; None where it does not. Where nothing is a probability, as of
+    embeddings, there are no calibration errors.
     """
 
     agreement: float
     divergence: float
-    calibration_error: float
-    teacher_calibration_error: float
+    calibration_error: float | None
+    teacher_calibration_error: float | None
     warning: str | None
 
 

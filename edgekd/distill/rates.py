@@ -17,7 +17,7 @@ from edgekd.text import listing
 FAMILIES = ("bert", "roberta", "gpt2", "llama", "vit")
 
 _LAYER = re.compile(r"\.(?:layer|layers|h)\.([0-9]+)\.")
-_EMBEDDING = re.compile(r"\.(?:embeddings|embed_tokens|wte|wpe)\.")
+_EMBEDDING = re.compile(r"(?:^|\.)(?:embeddings|embed_tokens|wte|wpe)\.")
 
 
 def distances(model: Any) -> dict[str, int]:

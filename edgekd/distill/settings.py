@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.recipe import Budget, Distill, FineTune
-from edgekd.task import TaskName
+from edgekd.task import TASKS, TaskName
 from edgekd.teaching import LevelSchedule, SoftLoss
 
 # A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
@@ -107,7 +107,11 @@ def teacher_settings(fine_tune: FineTune, budget: Budget, task: TaskName) -> Tra
 
 
 def student_settings(distill: Distill, budget: Budget, task: TaskName) -> TrainingSettings:
-    """The settings that distil a student, as far as the recipe says; it knows nothing of the teacher's loss."""
+    """The settings that distil a student, as far as the recipe says; it knows nothing of the teacher's loss.
+
+    A student without a head has no labels: there is the teacher's part alone, at the temperature of similarities.
+    """
+    unlabelled = TASKS[task].head == "none"
     return TrainingSettings(
         task=task,
         epochs=distill.epochs,
@@ -118,9 +122,9 @@ def student_settings(distill: Distill, budget: Budget, task: TaskName) -> Traini
         patience=distill.patience,
         seed=distill.seed,
         max_seconds=budget.training,
-        temperature=_level(distill.temperature),
-        alpha=_level(distill.alpha),
-        final_ce_epoch=distill.final_ce_epoch,
+        temperature=distill.similarity_temperature if unlabelled else _level(distill.temperature),
+        alpha=1.0 if unlabelled else _level(distill.alpha),
+        final_ce_epoch=distill.final_ce_epoch and not unlabelled,
         freeze_embeddings=distill.freeze_embeddings,
         layer_decay=distill.layer_decay,
         precision=distill.precision,

@@ -93,7 +93,8 @@ def train_short(
     check_training(model, train_set, validation_set, settings)
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
-    with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
+    taught = task_of(settings.task).taught(model, train_set)
+    with prepared(model, settings), taught, feature_teacher(teacher, model, settings) as features:
         judge = _Judge(model, validation_set, settings, pad_token_id)
         history = () if start is None else start.history
         if start is not None and history[-1].step >= stretch.end:

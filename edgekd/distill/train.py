@@ -75,9 +75,11 @@ def train(
         )
     checkpoints = processes.done_by_first(lambda: make_folder(folder / "checkpoints"))
     home = checkpoints / key[:32]
+    taught = task_of(settings.task).taught(model, examples)
     with (
         prepared(model, settings),
         scaffolding(model, settings) as scaffold,
+        taught,
         feature_teacher(teacher, model, settings) as features,
     ):
         course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features, scaffold)

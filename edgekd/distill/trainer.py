@@ -27,8 +27,8 @@ from typing_extensions import override
 
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
-from edgekd.distill.collate import LABELS, Collator, model_inputs
-from edgekd.distill.features import PROJECTORS, FeatureTeacher
+from edgekd.distill.collate import LABELS, Collator
+from edgekd.distill.features import EMBEDDING_PROJECTOR, PROJECTORS, FeatureTeacher
 from edgekd.distill.held import held
 from edgekd.distill.rates import parameter_groups
 from edgekd.distill.schedule import Level, level_at
@@ -82,7 +82,7 @@ class DistillationTrainer(Trainer):
         processes.check_whole_models(sharded=bool(args.fsdp))
         args.remove_unused_columns = False
         args.label_names = [LABELS]
-        if features is not None and hasattr(model, PROJECTORS):
+        if (features is not None and hasattr(model, PROJECTORS)) or hasattr(model, EMBEDDING_PROJECTOR):
             # Projectors are used outside the student's forward, where DistributedDataParallel would not look for them.
             args.ddp_find_unused_parameters = False
         super().__init__(
@@ -163,7 +163,7 @@ class DistillationTrainer(Trainer):
         features = self.features if model.training else None
         step, steps = self.state.global_step, self.schedule_steps or self.state.max_steps
         with features.watching(step, steps) if features is not None else nullcontext() as seen:
-            outputs = model(**model_inputs(inputs))
+            outputs = self.task.outputs(model, inputs)
         taught = all(name in inputs for name in self.task.teacher_columns)
         alpha = level_at(self.alpha, step, steps)
         if not taught or alpha == 0 or not model.training:

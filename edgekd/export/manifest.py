@@ -33,13 +33,16 @@ class ParityResult(Model):
     """How an exported model's logits differ from the trained model's on `examples` real inputs.
 
     `absolute` is the largest difference of a logit, `relative` that over the largest reference logit (both without
-    sign), `agreement` the share of examples with the same answer (the same largest logit).
+    sign), `agreement` the share of examples with the same answer (the same largest logit). Of embeddings the numbers
+    are those of the vectors, the answer to a text is its nearest other text, and `cosine` is the least cosine between
+    the two vectors of a text.
     """
 
     absolute: Annotated[float, Field(ge=0)]
     relative: Annotated[float, Field(ge=0)]
     agreement: Annotated[float, Field(ge=0, le=1)]
     examples: Annotated[int, Field(ge=1)]
+    cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
 
 
 class Versions(Model):

@@ -18,6 +18,7 @@ from edgekd.errors import ExportError, MissingExtra
 from edgekd.export.check import MAX_MODEL_BYTES, ModelDescription, description
 from edgekd.export.libraries import library
 from edgekd.files import write_bytes
+from edgekd.pooling import OUTPUT, embedded, is_encoder
 from edgekd.text import printable
 from edgekd.units import text_from_bytes
 
@@ -58,11 +59,13 @@ def export_onnx(
 ) -> ModelDescription:
     """Write `model`, a transformers model with a `config`, to `path` as ONNX; what the file takes and gives.
 
-    The graph ends in `logits`. Text models take `inputs` (see input_names), images pixel_values. Attention is exported
-    in its eager form; attention form and training mode of `model` are as before afterwards.
+    The graph ends in `logits`, that of a sentence encoder (see edgekd.pooling) in `embedding`, pooled. Text models take
+    `inputs` (see input_names), images pixel_values. Attention is exported in its eager form; attention form and
+    training mode of `model` are as before afterwards.
 
     Shapes: text inputs int64 (batch, sequence), pixel_values float32 (batch, channels, height, width); logits (batch,
-    labels), or (batch, sequence, vocabulary) of a language model, without a cache. batch and sequence are free.
+    labels), or (batch, sequence, vocabulary) of a language model, without a cache; embedding (batch, width). batch and
+    sequence are free.
     Errors: ExportError when the model cannot be exported; InputError or StorageError when `path` cannot be written.
     """
     if kind not in ("text", "image"):
@@ -164,8 +167,8 @@ def evaluating(model: torch.nn.Module, attention: str | None = None) -> Iterator
             module.training = mode
 
 
-class _Logits(torch.nn.Module):
-    """The model as a function of positional tensors that gives logits and nothing else."""
+class _Answer(torch.nn.Module):
+    """The model as a function of positional tensors that gives logits, or its embedding, and nothing else."""
 
     def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -173,21 +176,23 @@ class _Logits(torch.nn.Module):
         self.names = tuple(names)
         caches = "use_cache" in inspect.signature(model.forward).parameters
         self.options: dict[str, Any] = {"return_dict": True, **({"use_cache": False} if caches else {})}
+        self.output = OUTPUT if is_encoder(model) else "logits"
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.model(**dict(zip(self.names, tensors, strict=True)), **self.options).logits
+        inputs = dict(zip(self.names, tensors, strict=True)) | self.options
+        answer: torch.Tensor = embedded(self.model, inputs) if self.output == OUTPUT else self.model(**inputs).logits
         return answer
 
 
 def _traced(model: torch.nn.Module, names: Sequence[str], kind: str, opset: int) -> Any:
     examples = _image_examples(model) if kind == "image" else _text_examples(model, names)
-    wrapped = _Logits(model, names).eval()
+    wrapped = _Answer(model, names).eval()
     with torch.no_grad():
         shape = wrapped(*examples).shape
     free: dict[int, str] = {0: "batch"} if kind == "image" else {0: "batch", 1: "sequence"}
     axes = dict.fromkeys(names, free)
-    axes["logits"] = {0: "batch", 1: "sequence"} if len(shape) == 3 else {0: "batch"}
-    return traced(wrapped, examples, names, ("logits",), axes, opset)
+    axes[wrapped.output] = {0: "batch", 1: "sequence"} if len(shape) == 3 else {0: "batch"}
+    return traced(wrapped, examples, names, (wrapped.output,), axes, opset)
 
 
 def traced(

@@ -12,6 +12,7 @@ from edgekd.export.check import safe_model
 from edgekd.export.libraries import library
 from edgekd.export.manifest import ParityResult
 from edgekd.files import sha256_of_bytes
+from edgekd.pooling import OUTPUT
 from edgekd.recipe import Parity
 from edgekd.record import AccuracyRecord, Artifact, Runtime
 from edgekd.student import PRECISIONS, numbers_of
@@ -45,9 +46,14 @@ def check_parity(
     reference = np.asarray(reference_logits[:wanted], dtype=np.float64)
     if not np.isfinite(reference).all():
         raise ExportError(f"{path}: the trained model itself gives NaN or infinity, so nothing can agree with it")
-    found = _first_rows(_Session(path, threads), batches, wanted).astype(np.float64)
+    session = _Session(path, threads)
+    found = _first_rows(session, batches, wanted).astype(np.float64)
     if found.shape != reference.shape:
         raise ExportError(f"{path}: gives logits of shape {found.shape}, the trained model {reference.shape}")
+    if session.output == OUTPUT:
+        from edgekd.export.embeddings import embedding_parity
+
+        return embedding_parity(found, reference, path)
     absolute = float(np.abs(found - reference).max())
     return ParityResult(
         absolute=absolute,
@@ -84,7 +90,8 @@ def onnx_logits(path: Path, batches: Iterable[Batch], threads: int = 1) -> Array
 
     A batch maps each input's name to its array; names the model does not take are left alone.
 
-    Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks.
+    Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks;
+    for a sentence encoder (texts, width).
     Errors: InputError or SecurityError for a bad file; ExportError when it cannot be run or gives NaN or infinity.
     """
     return _joined(list(_Session(path, threads).rows(batches)), path)
@@ -106,11 +113,7 @@ def accuracy_record(
     Errors: RecordError when the file is not `artifact`; DataError when labels and answers do not fit; else as
     onnx_logits.
     """
-    session = _Session(path, threads)
-    if session.sha256 != artifact.sha256:
-        found = f"{session.sha256[:12]}…"
-        raise RecordError(f"{path}: has SHA-256 {found}, expected {artifact.sha256[:12]}… of {artifact.name}")
-    logits = _joined(list(session.rows(batches)), path)
+    logits, runtime = answered(path, artifact, batches, threads)
     truth = [int(label) for label in labels]
     if len(truth) != len(logits):
         raise DataError(f"{dataset} {split}: found {len(truth)} labels for {len(logits)} examples, expected as many")
@@ -123,10 +126,23 @@ def accuracy_record(
         dataset=dataset,
         split=split,
         dataset_sha256=dataset_sha256,
-        runtime=Runtime(name="onnxruntime", version=session.version, providers=session.providers, threads=threads),
+        runtime=runtime,
         predictions=[int(answer) for answer in logits.argmax(axis=-1)],
         labels=truth,
     )
+
+
+def answered(path: Path, artifact: Artifact, batches: Iterable[Batch], threads: int) -> tuple[Array, Runtime]:
+    """What `artifact`, the ONNX file at `path`, answers to `batches`, as onnx_logits, and what executed it.
+
+    Errors: RecordError when the file is not `artifact`; else as onnx_logits.
+    """
+    session = _Session(path, threads)
+    if session.sha256 != artifact.sha256:
+        found = f"{session.sha256[:12]}…"
+        raise RecordError(f"{path}: has SHA-256 {found}, expected {artifact.sha256[:12]}… of {artifact.name}")
+    rows = _joined(list(session.rows(batches)), path)
+    return rows, Runtime(name="onnxruntime", version=session.version, providers=session.providers, threads=threads)
 
 
 class _Session:
@@ -153,15 +169,17 @@ class _Session:
             raise ExportError(f"{path}: onnxruntime {self.version} cannot load it ({_reason(error)})") from error
         self.providers: list[str] = list(self._session.get_providers())
         self.inputs: list[str] = [value.name for value in self._session.get_inputs()]
+        outputs = [value.name for value in self._session.get_outputs()]
+        self.output = OUTPUT if OUTPUT in outputs else "logits"
 
     def rows(self, batches: Iterable[Batch]) -> Iterator[Array]:
-        """The logits of each batch, without padding. Errors: ExportError."""
+        """The logits of each batch, without padding, or its embeddings. Errors: ExportError."""
         for batch in batches:
             missing = [name for name in self.inputs if name not in batch]
             if missing:
                 raise ExportError(f"{self.path}: needs the input {missing[0]!r}, found {listing(batch)}")
             try:
-                logits = self._session.run(["logits"], {name: batch[name] for name in self.inputs})[0]
+                logits = self._session.run([self.output], {name: batch[name] for name in self.inputs})[0]
             except self._failures as error:
                 raise ExportError(f"{self.path}: onnxruntime cannot run it ({_reason(error)})") from error
             rows = real_rows(logits, batch)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from edgekd.errors import DataError, MissingExtra
 from edgekd.export.onnx import evaluating
 from edgekd.export.parity import Array, Batch, real_rows
+from edgekd.pooling import embedded, is_encoder
 
 try:
     import numpy as np
@@ -21,7 +22,8 @@ def torch_logits(model: torch.nn.Module, batches: Iterable[Batch]) -> Array:
 
     A batch maps each input's name to its array; names that the model does not take are left alone.
 
-    Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks.
+    Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks;
+    for a sentence encoder (texts, width).
     Errors: DataError when there is no batch.
     """
     device = next(model.parameters()).device
@@ -31,7 +33,8 @@ def torch_logits(model: torch.nn.Module, batches: Iterable[Batch]) -> Array:
         for batch in batches:
             arrays = {name: np.ascontiguousarray(value) for name, value in batch.items() if name in takes}
             tensors = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
-            rows.append(real_rows(model(**tensors).logits.float().cpu().numpy(), batch))
+            answer = embedded(model, tensors) if is_encoder(model) else model(**tensors).logits
+            rows.append(real_rows(answer.float().cpu().numpy(), batch))
     if not rows:
         raise DataError("found no batch, expected at least one to compare the exported model on")
     return np.concatenate(rows)

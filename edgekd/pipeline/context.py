@@ -112,7 +112,8 @@ class Context:
         from edgekd.data.sources import load_splits
 
         self.progress.update("reading the data")
-        return load_splits(self.recipe.data, base=self.base, kind=TASKS[self.recipe.task].kind)
+        words = self.words
+        return load_splits(self.recipe.data, base=self.base, kind=words.kind, labelled=words.labelled)
 
     @cached_property
     def checks(self) -> Checks:

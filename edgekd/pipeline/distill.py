@@ -116,4 +116,5 @@ def _facts(context: Context, asked: Asked, its: Answers, train_set: Any) -> dict
         "teacher_validation_accuracy": teacher["validation_accuracy"],
         "teacher_validation_loss": its.loss,
         **asdict(task.fidelity(own, its, counts, asked)),
+        **({"measures": more} if (more := task.measures(own, its)) else {}),
     }

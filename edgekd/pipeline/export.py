@@ -39,9 +39,10 @@ def work(context: Context, scratch: Path) -> Done:
     records = make_folder(context.path(RECORDS))
     for old in records.glob("accuracy-*.json"):
         old.unlink()
+    truth = _teachers_truth(context)
     exported = [
-        *_exported(context, staged, TEACHER, "teacher", ["fp32"]),
-        *_exported(context, staged, STUDENT, "student", context.recipe.precisions),
+        *_exported(context, staged, TEACHER, "teacher", ["fp32"], truth),
+        *_exported(context, staged, STUDENT, "student", context.recipe.precisions, truth),
     ]
     write_manifest(Manifest(entries=[entry for entry, _ in exported]), staged)
     shutil.rmtree(context.path(ARTIFACTS), ignore_errors=True)
@@ -84,8 +85,19 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
     )
 
 
+def _teachers_truth(context: Context) -> Any:
+    """What the trained teacher makes of the test part where answers are judged by that: its embeddings; else None."""
+    if context.words.head != "none":
+        return None
+    from edgekd.export.reference import torch_logits
+
+    context.progress.update("asking the teacher about the test part")
+    teacher = _prepared(context, context.path(TEACHER))
+    return torch_logits(teacher.model, teacher.test())
+
+
 def _exported(
-    context: Context, staged: Path, folder: str, role: Role, precisions: list[Any]
+    context: Context, staged: Path, folder: str, role: Role, precisions: list[Any], truth: Any
 ) -> list[tuple[Entry, AccuracyRecord]]:
     from edgekd.export.onnx import export_onnx
     from edgekd.export.reference import torch_logits
@@ -102,15 +114,16 @@ def _exported(
         if precision != "fp32":
             context.progress.update(f"writing the {role} in {precision}")
             write_variant(plain, path, precision)
-        found.append(_proved(context, path, precision, role, prepared, reference))
+        found.append(_proved(context, path, precision, role, prepared, reference, truth))
     if "fp32" not in precisions:
         plain.unlink()
     return found
 
 
 def _proved(
-    context: Context, path: Path, precision: str, role: Role, prepared: _Prepared, reference: Any
+    context: Context, path: Path, precision: str, role: Role, prepared: _Prepared, reference: Any, truth: Any
 ) -> tuple[Entry, AccuracyRecord]:
+    from edgekd.export.embeddings import embedding_record
     from edgekd.export.parity import accuracy_record, check_parity, require
 
     context.progress.update(f"comparing {path.stem} with the trained model")
@@ -120,8 +133,10 @@ def _proved(
     entry = entry_from_file(path, name=path.stem, precision=precision, role=role, parity=result)
     context.progress.update(f"accuracy of {path.stem} on the test part")
     splits, source = context.splits, data_used(context.recipe.data, context.base).source
-    record = accuracy_record(
-        path, artifact(entry), prepared.test(), splits.test.labels.tolist(),
-        dataset=source, split=splits.test.name, dataset_sha256=splits.test.sha256,
-    )  # fmt: skip
+    made, batches, name, digest = artifact(entry), prepared.test(), splits.test.name, splits.test.sha256
+    if truth is not None:
+        record = embedding_record(path, made, batches, truth, dataset=source, split=name, dataset_sha256=digest)
+    else:
+        labels = splits.test.labels.tolist()
+        record = accuracy_record(path, made, batches, labels, dataset=source, split=name, dataset_sha256=digest)
     return entry, record

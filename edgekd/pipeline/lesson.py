@@ -11,6 +11,7 @@ from edgekd.pipeline.saved import read_preprocessing, read_trained
 
 if TYPE_CHECKING:
     from edgekd.data.encode import Preprocessing
+    from edgekd.data.examples import Examples
     from edgekd.student import StudentSpec
     from edgekd.students.importance import Importance
     from edgekd.students.initialise import Initialisation
@@ -25,6 +26,7 @@ SAMPLES_AT_ONCE = 32
 class Lesson:
     """Data sets as edgekd.distill takes them; `train` has the teacher's part of the loss (see edgekd.distill.tasks).
 
+    `validation` has it, too, where the teacher is what answers are judged by.
     `pad` fills up short texts.
     """
 
@@ -123,9 +125,16 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
     teacher = read_trained(place, splits.label_names, context.recipe.task)
     context.progress.update("encoding the data")
     train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
-    train_set = task_of(context.recipe.task).cached(
-        teacher, train_set, context.path(CACHE), key=encoding_key(splits.train, preprocessing), batch_size=64,
-        pad_token_id=pad,
-        on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
-    )  # fmt: skip
+    task = task_of(context.recipe.task)
+
+    def answered(part: Examples, encoded: Any) -> Any:
+        return task.cached(
+            teacher, encoded, context.path(CACHE), key=encoding_key(part, preprocessing), batch_size=64,
+            pad_token_id=pad,
+            on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
+        )  # fmt: skip
+
+    train_set = answered(splits.train, train_set)
+    if task.truth_of_teacher:
+        validation = answered(splits.validation, validation)
     return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad, context.recipe.task)

@@ -21,6 +21,7 @@ from edgekd.pipeline.usual import (
     language_model,
     usual_space,
 )
+from edgekd.pooling import set_pooling
 from edgekd.recipe import Recipe, builtin_recipes, load_recipe
 from edgekd.space import Space
 from edgekd.student import Precision, StudentSpec
@@ -111,6 +112,7 @@ def _of_last(op: Operator, length: int) -> Operator:
 def _teacher_of(recipe: Recipe, base: Path) -> tuple[StudentSpec, Any]:
     from edgekd.students.families import spec_from_config
     from edgekd.students.locate import locate_model
+    from edgekd.students.sentence import pooling_for
     from edgekd.students.source import load_config
 
     shape = recipe.teacher.architecture
@@ -119,7 +121,10 @@ def _teacher_of(recipe: Recipe, base: Path) -> tuple[StudentSpec, Any]:
             f"--like {recipe.name}: its teacher is built for its data; run edgekd teacher first and name its folder as "
             "teacher.model, or calibrate a family: --like vit"
         )
-    config = load_config(locate_model(recipe.teacher.model or "", base))
+    located = locate_model(recipe.teacher.model or "", base)
+    config, teacher = load_config(located), recipe.teacher
+    if TASKS[recipe.task].head == "none":
+        set_pooling(config, pooling_for(located, config, mode=teacher.pooling, normalised=teacher.normalised))
     if recipe.data.labels is not None:
         config.num_labels = len(recipe.data.labels)
     return spec_from_config(config, head=TASKS[recipe.task].head), config

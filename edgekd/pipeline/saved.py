@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import RecordError, StorageError
 from edgekd.files import make_folder, read_json, write_error, write_json
+from edgekd.pooling import is_encoder, pooling_of
 from edgekd.task import TASKS, TaskName
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SAVED = "saved"
 def save_model(model: Any, tokenizer: Any, preprocessing: Preprocessing, folder: Path) -> None:
     """`model` as a plain Hugging Face checkpoint in `folder`, with its tokenizer and preprocessing.
 
+    A sentence encoder is one that sentence-transformers loads, too.
     Errors: InputError, StorageError.
     """
     from safetensors import SafetensorError
@@ -38,6 +40,11 @@ def save_model(model: Any, tokenizer: Any, preprocessing: Preprocessing, folder:
     except SafetensorError as error:
         raise StorageError(f"{folder}: the weights cannot be written ({error}). Is the disk full?") from None
     write_json(folder / PREPROCESSING, {**preprocessing.to_dict(), "tokenizer": ""})
+    pooling = pooling_of(model.config) if is_encoder(model) else None
+    if pooling is not None:
+        from edgekd.students.sentence import write_sentence_files
+
+        write_sentence_files(folder, pooling, model.config.hidden_size, preprocessing.max_length)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
+from edgekd.pooling import is_encoder, pooling_of
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count
 
@@ -46,11 +47,11 @@ def work(context: Context, scratch: Path) -> Done:
     publish(scratch, context.path(TEACHER))
     write_json(context.path(DATA_JSON), table.pop("content"))
     write_json(context.path(TEACHER_JSON), table)
-    shown = context.words.text(table["validation_accuracy"], 2)
+    judged = context.words.head != "none"  # a sentence encoder is what its students are judged by
+    shown = f", {context.words.text(table['validation_accuracy'], 2)} on the validation part" if judged else ""
     return Done(
         (context.path(TEACHER), context.path(TEACHER_JSON), context.path(DATA_JSON)),
-        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} on the validation part"
-        f"{out_of_time(table)}",
+        f"{table['origin']}, {text_from_count(table['parameters'])} parameters{shown}{out_of_time(table)}",
     )
 
 
@@ -133,7 +134,7 @@ class _Untrained:
 def _untrained(context: Context) -> _Untrained:
     from edgekd.data.encode import Preprocessing, load_tokenizer, preprocessing_for_images
     from edgekd.students.locate import locate_model
-    from edgekd.students.source import load_model
+    from edgekd.students.source import load_encoder, load_model
 
     recipe, splits = context.recipe, context.splits
     fine_tune, called = recipe.teacher.fine_tune, recipe.teacher.model
@@ -141,11 +142,15 @@ def _untrained(context: Context) -> _Untrained:
     if called is None:
         return _from_nothing(context, images)
     name = locate_model(called, context.base)
-    loaded = load_model(name, context.words.head, splits.label_names, seed=fine_tune.seed if fine_tune else 0)
+    if context.words.head == "none":
+        loaded = load_encoder(name, mode=recipe.teacher.pooling, normalised=recipe.teacher.normalised)
+    else:
+        loaded = load_model(name, context.words.head, splits.label_names, seed=fine_tune.seed if fine_tune else 0)
     check_head(called, loaded, taught=fine_tune is not None)
     if loaded.lost_head:
         context.progress.warn(f"teacher.model {called}: {loaded.note}")
-    origin = called + (" fine-tuned" if fine_tune else "")
+    pooling = pooling_of(loaded.model.config) if is_encoder(loaded.model) else None
+    origin = called + (" fine-tuned" if fine_tune else "") + (f" (pooling {pooling.text})" if pooling else "")
     if images is not None:
         _check_images(context, loaded.model, images)
         return _Untrained(loaded.model, None, images, origin, loaded.by_position)

@@ -14,15 +14,20 @@ TEXT_COLUMNS = ("blank", "cut off")
 
 
 def part_rows(file: DataFile) -> list[tuple[str, ...]]:
-    """A heading, and a row for each part: its size, its classes, what also stands in another part, and its texts."""
+    """A heading, and a row for each part: its size, its classes where it has labels, what also stands in another part.
+
+    Of texts also those that are blank or cut off.
+    """
     leaks = {(leak.part, leak.other): leak for leak in file.leakage}
-    rows = [COLUMNS + (TEXT_COLUMNS if file.blank else ())]
+    labelled = len(file.classes) > 1
+    rows = [(*COLUMNS[:2], *(COLUMNS[2:5] if labelled else ()), *COLUMNS[5:], *(TEXT_COLUMNS if file.blank else ()))]
     for part in (name for name in PARTS if name in file.examples):
         counts = [getattr(row, part) for row in file.classes]
         present = [count for count in counts if count]
         found = [leaks.get((part, other)) for other in ("train", "validation")]
+        sizes = (len(present), min(present, default=0), max(present, default=0)) if labelled else ()
         rows.append((
-            part, str(file.examples[part]), *map(str, (len(present), min(present, default=0), max(present, default=0))),
+            part, str(file.examples[part]), *map(str, sizes),
             *map(_leak_text, found), *(_text_counts(file, part) if file.blank else ()),
         ))  # fmt: skip
     return rows
@@ -58,7 +63,7 @@ def data(run: RunFolder) -> Html | None:
         element("p", _summary(file), class_="quiet"),
         _table(part_rows(file)),
         _shared(file.leakage),
-        _classes(file),
+        _classes(file) if len(file.classes) > 1 else None,
     )
 
 
@@ -66,7 +71,8 @@ def _summary(file: DataFile) -> str:
     same = (
         "the same but for case, spaces and punctuation, or nearly the same" if file.blank else "the same to the pixel"
     )
-    told = [f"Smallest and largest count the examples of a class. Also in another part is what is {same} there."]
+    told = ["Smallest and largest count the examples of a class."] if len(file.classes) > 1 else []
+    told.append(f"Also in another part is what is {same} there.")
     if file.truncated is not None:
         told.append(f"Cut off are texts of more than {file.max_length} tokens.")
     if file.dropped:

@@ -103,7 +103,7 @@ def _data(run: RunFolder) -> Html | None:
     facts = [
         ("name", data.name),
         ("examples", f"{data.train} to train, {data.validation} to validate, {data.test} to test"),
-        ("classes", f"{len(labels)}: {named}"),
+        *([("classes", f"{len(labels)}: {named}")] if len(labels) > 1 else []),
     ]
     notes = element("ul", [element("li", text) for text in data.notes]) if data.notes else None
     return join(_facts("Data", facts), notes)
@@ -146,7 +146,7 @@ def _artifacts(run: RunFolder) -> Html:
 def _artifact_row(each: Artifact, entry: Entry | None) -> list[Child]:
     parity = entry.parity if entry else None
     same = f"{text_from_share(parity.agreement)} of {parity.examples}" if parity else "unknown"
-    apart = element("small", f"logits differ by up to {parity.absolute:.2g}") if parity else None
+    apart = element("small", f"numbers differ by up to {parity.absolute:.2g}") if parity else None
     return [
         each.name,
         each.role,

@@ -20,6 +20,7 @@ from edgekd.record import AccuracyRecord, LatencyRecord, read_record
 from edgekd.report.measured import Measured, measured
 from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.sizing.files import SizingFile, StudentsFile, read_sizing, read_students
+from edgekd.task import TASKS, TaskWords
 from edgekd.text import printable
 
 RECIPE, STUDENTS, SIZING, VERDICT = "recipe.json", "students.json", "sizing.json", "verdict.json"
@@ -146,6 +147,14 @@ class TeacherFile(_Told):
     data: DataFacts
 
 
+class EmbeddingMeasures(_Told):
+    """What is known of a student that gives embeddings: shares, and a rank correlation."""
+
+    top_1: float
+    recall_at_10: float
+    spearman: float
+
+
 class StudentFile(_Told):
     """student.json: what the student is, how it was distilled, and how faithful it is to its teacher.
 
@@ -170,6 +179,7 @@ class StudentFile(_Told):
     calibration_error: float | None = None
     teacher_calibration_error: float | None = None
     warning: str | None = None
+    measures: EmbeddingMeasures | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,12 @@ class RunFolder:
         """The recipe's name, or the folder's."""
         told = (self.recipe or {}).get("name")
         return told if isinstance(told, str) else self.root.resolve().name
+
+    @property
+    def words(self) -> TaskWords:
+        """The task in words; those of a classification where the recipe is not there."""
+        name = (self.recipe or {}).get("task")
+        return next((words for task, words in TASKS.items() if task == name), TASKS["text-classification"])
 
     @cached_property
     def measured(self) -> list[Measured]:

@@ -157,7 +157,7 @@ def training(run: RunFolder) -> Html:
         parts.append(missing(run, "The teacher is not ready yet.", "teacher"))
     if run.student is None:
         parts.append(missing(run, "No student has been distilled yet.", "distill"))
-    parts += [element("p", text) for text in _training_texts(run.teacher, run.student)]
+    parts += [element("p", text) for text in _training_texts(run)]
     if run.student is not None:
         if run.student.warning is not None:
             parts.append(element("p", f"Warning: {run.student.warning}.", class_="warning"))
@@ -167,18 +167,21 @@ def training(run: RunFolder) -> Html:
     return join(*parts)
 
 
-def _training_texts(teacher: TeacherFile | None, student: StudentFile | None) -> list[str]:
+def _training_texts(run: RunFolder) -> list[str]:
+    teacher, student, words = run.teacher, run.student, run.words
+    judged = words.head != "none"  # a sentence encoder is what its students are judged by
     lines = []
     if teacher is not None:
         how = _ending(teacher) if teacher.history else "It was taken as it is."
-        right = text_from_share(teacher.validation_accuracy, 2)
-        lines.append(f"Teacher: {teacher.origin}, {right} right on the validation part. {how}")
+        right = f", {words.text(teacher.validation_accuracy, 2)} on the validation part" if judged else ""
+        lines.append(f"Teacher: {teacher.origin}{right}. {how}")
     if student is not None:
         begun = start_text(student.initialisation)
         started = f" {begun}" if begun else ""
-        own, its = student.validation_accuracy, student.teacher_validation_accuracy
-        said = f"{text_from_share(own, 2)} right on the validation part, the teacher {text_from_share(its, 2)}"
-        if student.validation_loss is not None and student.teacher_validation_loss is not None:
+        said = f"{words.text(student.validation_accuracy, 2)} on the validation part"
+        if judged:
+            said += f", the teacher {text_from_share(student.teacher_validation_accuracy, 2)}"
+        if judged and student.validation_loss is not None and student.teacher_validation_loss is not None:
             said += f" (cross entropy {student.validation_loss:.3g} and {student.teacher_validation_loss:.3g})"
         lines.append(f"Student: {said}.{started} {_ending(student)}")
         if student.fork is not None:
@@ -193,6 +196,10 @@ def _ending(told: TeacherFile | StudentFile) -> str:
     return f"{kept} of {len(told.history)}{why}."
 
 
+_LOSSES_OF_EMBEDDINGS = (
+    "The training loss adds where each vector lies to how near the others lie, the validation loss is the latter alone "
+    "among all texts of that part: compare each with itself."
+)
 _LOSSES = (
     "The training loss of a student is the distillation loss, the validation loss cross entropy: compare each with "
     "itself."
@@ -201,13 +208,14 @@ _LOSSES = (
 
 def _training_plots(run: RunFolder) -> Html:
     epoch = labels_alone_from(run.student)
+    losses = _LOSSES_OF_EMBEDDINGS if run.words.head == "none" else _LOSSES
     alone = f" From epoch {epoch} the student learned from labels alone (alpha 0)." if epoch is not None else ""
     return element(
         "div",
         plot(accuracy_figure(run.teacher, run.student), "accuracy", "Accuracy by epoch",
              f"Dots mark the weights that were kept.{alone}"),
         plot(loss_figure(run.teacher, run.student), "loss", "Loss by epoch",
-             _LOSSES if run.student else "Cross entropy, on the training and on the validation part."),
+             losses if run.student else "Cross entropy, on the training and on the validation part."),
         class_="plots",
     )  # fmt: skip
 

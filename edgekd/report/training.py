@@ -45,6 +45,12 @@ def fork_text(fork: Fork) -> str:
 
 def fidelity_text(student: StudentFile) -> str:
     """How faithful the student is to its teacher, apart from how good it is, in a sentence."""
+    found = student.measures
+    if found is not None:
+        return (
+            f"Of the teacher's ten nearest texts {text_from_share(found.recall_at_10)} are among its own ten, on the "
+            f"validation part; the ranks of all cosines correlate by {found.spearman:.3f} (Spearman)."
+        )
     told = f"It gives its teacher's answer on {text_from_share(student.agreement)} of the validation part"
     if student.divergence is not None:
         told += f"; its probabilities diverge from the teacher's by {student.divergence:.3g} nats on average"

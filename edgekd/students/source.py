@@ -20,13 +20,15 @@ from transformers import (
 from transformers.utils import logging
 
 from edgekd.errors import EdgekdError, InputError, ToolError
+from edgekd.pooling import PoolingMode, set_pooling
 from edgekd.student import Head
 from edgekd.students.build import auto_class
 from edgekd.students.families import spec_from_config
 from edgekd.students.locate import check_folder, locate_model
+from edgekd.students.sentence import pooling_for
 from edgekd.text import listing, printable
 
-__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_model", "locate_model"]
+__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_encoder", "load_model", "locate_model"]
 
 # Typed loosely: its functions carry no annotations.
 _library_log: Any = logging
@@ -65,7 +67,9 @@ def load_config(name: str) -> PreTrainedConfig:
 
 
 def load_model(name: str, head: Head, labels: list[str], *, seed: int) -> LoadedClassifier:
-    """The located model `name` with this `head`; see load_classifier. Errors: as there."""
+    """The located model `name` with this `head`; see load_classifier and load_encoder. Errors: as there."""
+    if head == "none":
+        return load_encoder(name)
     if head not in ("sequence", "tokens"):
         raise InputError(f"{name}: a model with the head {head} is no classifier, expected one")
     return load_classifier(name, labels, seed=seed, head=head)
@@ -99,6 +103,21 @@ def load_classifier(name: str, labels: list[str], *, seed: int, head: Head = "se
     return _with_label_order(LoadedClassifier(model, fresh_head=False, note=""), saved, labels, seed)
 
 
+def load_encoder(name: str, *, mode: PoolingMode | None = None, normalised: bool | None = None) -> LoadedClassifier:
+    """The located model `name` without a head, as a sentence encoder that says how it pools; see pooling_for.
+
+    In fp32, attention through SDPA. Errors: as load_classifier, and InputError for a pooling that is not its own.
+    """
+    config = load_config(name)
+    spec_from_config(config, head="none")
+    set_pooling(config, pooling_for(name, config, mode=mode, normalised=normalised))
+    model, info = _load(name, config, "none")
+    foreign = sorted({*info["missing_keys"], *(item[0] for item in info["mismatched_keys"])})
+    if foreign:
+        raise InputError(f"{name}: its weights do not fit its config.json: {listing(foreign, limit=3)}")
+    return LoadedClassifier(model, fresh_head=False, note="")
+
+
 def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
@@ -110,6 +129,7 @@ def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
 
 def _load(name: str, config: PreTrainedConfig, head: Head = "sequence") -> tuple[PreTrainedModel, dict[str, Any]]:
     auto = auto_class(head, "vit" if config.model_type == "vit" else "other")
+    options = {"add_pooling_layer": False} if head == "none" else {}
     # Missing weights are drawn by the library before we draw them ourselves; the caller's random state stays.
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:
@@ -122,6 +142,7 @@ def _load(name: str, config: PreTrainedConfig, head: Head = "sequence") -> tuple
                 attn_implementation="sdpa",
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **options,
             )
         except _LOAD_ERRORS as error:
             raise _load_error(name, error) from None

@@ -183,12 +183,14 @@ def head_of(model: PreTrainedModel) -> Head:
 
 def roles_of(model: PreTrainedModel) -> Roles:
     """The names of the parts of `model`, from its root."""
-    short, base = ROLES[model.config.model_type], model.base_model_prefix
+    short = ROLES[model.config.model_type]
+    # A model without a head is its own base.
+    base = "" if model.base_model is model else f"{model.base_model_prefix}."
     return Roles(
-        layers=f"{base}.{short.layers}",
+        layers=f"{base}{short.layers}",
         norms=short.norms,
-        first_norm=f"{base}.{short.first_norm}" if short.first_norm else None,
-        last_norm=f"{base}.{short.last_norm}" if short.last_norm else None,
+        first_norm=f"{base}{short.first_norm}" if short.first_norm else None,
+        last_norm=f"{base}{short.last_norm}" if short.last_norm else None,
         queries=short.queries,
         keys=short.keys,
         values=short.values,

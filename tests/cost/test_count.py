@@ -27,8 +27,10 @@ from edgekd.cost.operators import operators
 from edgekd.errors import ExportError, SpecError
 from edgekd.export.onnx import export_onnx
 from edgekd.export.variants import write_variant
+from edgekd.pooling import Pooling, embedded, set_pooling
 from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.students.build import build
+from edgekd.students.families import config_from_spec
 
 torch.set_num_threads(1)
 
@@ -206,6 +208,29 @@ def test_weights_are_what_the_exported_files_hold(spec: StudentSpec, seed: int, 
         stored = onnx.load(tmp_path / f"{precision}.onnx").graph.initializer
         found = sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
         assert 0 <= found - weight_bytes(spec, precision) <= more
+
+
+ENCODERS = [("bert", "mean"), ("bert", "cls"), ("roberta", "last")]
+
+
+@pytest.mark.parametrize(("architecture", "mode"), ENCODERS)
+def test_an_encoder_without_a_head_is_counted_like_the_real_one(architecture: str, mode: Any, tmp_path: Path) -> None:
+    sizes = random_spec(architecture, language_model=False, seed=3).to_dict()
+    spec = StudentSpec(**(sizes | {"labels": 0, "head": "none"}))
+    config = config_from_spec(spec)
+    set_pooling(config, Pooling(mode))
+    model = build(spec, config, seed=3)
+    assert parameters(spec) == sum(parameter.numel() for parameter in model.parameters())
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        embedded(model, {"input_ids": torch.full((2, 7), 5)})
+    assert 2 * macs(spec, batch=2, sequence=7).total == counter.get_total_flops()
+    export_onnx(model, tmp_path / "fp32.onnx", kind="text")
+    for precision in ("fp32", "fp16", "int8", "int4"):
+        if precision != "fp32":
+            write_variant(tmp_path / "fp32.onnx", tmp_path / f"{precision}.onnx", precision)
+        stored = onnx.load(tmp_path / f"{precision}.onnx").graph.initializer
+        assert sum(numpy_helper.to_array(tensor).nbytes for tensor in stored) == weight_bytes(spec, precision)
 
 
 def test_one_of_the_exported_models_has_a_tied_head() -> None:

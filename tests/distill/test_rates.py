@@ -126,3 +126,21 @@ def test_a_model_whose_layers_are_unknown_is_refused() -> None:
                        vocabulary=64, positions=32)  # fmt: skip
     with pytest.raises(InputError, match="a model of type t5"):
         distances(build(spec, seed=1))
+
+
+def test_an_encoder_without_a_head_has_its_embeddings_lowest_and_its_last_layer_next_to_the_top() -> None:
+    spec = StudentSpec(
+        architecture="bert",
+        layers=2,
+        hidden=16,
+        heads=2,
+        ffn=24,
+        vocabulary=40,
+        positions=20,
+        token_types=2,
+        head="none",
+    )
+    found = distances(build(spec, seed=0))
+    assert {found[name] for name in found if name.startswith("embeddings.")} == {3}
+    assert {found[name] for name in found if name.startswith("encoder.layer.1.")} == {1}
+    assert {found[name] for name in found if name.startswith("encoder.layer.0.")} == {2}

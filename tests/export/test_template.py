@@ -20,6 +20,7 @@ from edgekd.export.onnx import export_onnx
 from edgekd.export.signature import graph_signature
 from edgekd.export.template import GraphTemplate, learn, verify
 from edgekd.export.variants import write_variant
+from edgekd.pooling import Pooling, set_pooling
 from edgekd.student import PRECISIONS, StudentSpec
 from edgekd.students.build import build
 from edgekd.students.families import config_from_spec
@@ -95,6 +96,27 @@ def test_graph_of_any_student_equals_that_of_its_export_node_by_node(name: str, 
         assert len(expected) > (40 if precision.endswith("-fused") else 100)
         for line, other in zip(found, expected, strict=True):
             assert line == other, spec.name
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("name", "pooling"), [("bert", Pooling()), ("roberta", Pooling("cls", normalised=False))])
+def test_graphs_of_a_sentence_encoder_equal_their_exports_pooling_included(
+    name: str, pooling: Pooling, precision: str, tmp_path: Path
+) -> None:
+    teacher = teacher_of(name, labels=0, head="none")
+    config = config_from_spec(teacher)
+    set_pooling(config, pooling)
+    template = learn(teacher, lambda spec: build(spec, config, seed=0), kind="text", precision=precision)
+    for spec in students(name, (1, 2, 5), seed=1):
+        verify(template, replace(spec, labels=0, head="none"))
+    spec = replace(teacher, layers=3, hidden=2 * HEAD_DIM, heads=2, kv_heads=2, ffn=31)
+    template.write(spec, tmp_path / "student.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["embedding"]
+    for batch, sequence in ((1, 5), (3, 17)):
+        (vectors,) = session.run(None, inputs_of(session, batch, sequence))
+        assert vectors.shape == (batch, 2 * HEAD_DIM)
+        assert np.isfinite(vectors).all()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ TEXT = {"layers": 5, "hidden": 24, "heads": 6, "ffn": 40, "vocabulary": 40, "pos
 TEACHERS = {
     "bert": StudentSpec(architecture="bert", token_types=2, labels=3, **TEXT),
     "roberta": StudentSpec(architecture="roberta", token_types=2, labels=3, **TEXT),
+    "bert-encoder": StudentSpec(architecture="bert", token_types=2, head="none", **TEXT),
+    "roberta-encoder": StudentSpec(architecture="roberta", token_types=2, head="none", **TEXT),
     "vit": StudentSpec(
         architecture="vit", layers=5, hidden=24, heads=6, ffn=40, labels=3, image_size=8, patch_size=4, channels=2
     ),
@@ -44,7 +46,8 @@ def logits(model: Any, spec: StudentSpec) -> torch.Tensor:
             pixels = torch.randn(2, spec.channels, spec.image_size, spec.image_size, generator=generator)
             return model(pixel_values=pixels).logits
         tokens = torch.randint(3, spec.vocabulary, (2, 11), generator=generator)
-        return model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+        answer = model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+        return answer.last_hidden_state if spec.head == "none" else answer.logits
 
 
 def resized(spec: StudentSpec, **sizes: int) -> StudentSpec:

@@ -281,7 +281,9 @@ def test_a_saved_student_is_a_plain_checkpoint(name: str, method: Any, tmp_path:
     student, done = begun(teacher_of(spec), smaller, method)
     assert done.to_dict()["method"] == method
     student.save_pretrained(tmp_path)
-    again, info = type(student).from_pretrained(tmp_path, output_loading_info=True, use_safetensors=True)
+    # Of a model without a head transformers would make a pooler that nobody asks.
+    options = {"add_pooling_layer": False} if spec.head == "none" else {}
+    again, info = type(student).from_pretrained(tmp_path, output_loading_info=True, use_safetensors=True, **options)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert torch.allclose(logits(again, smaller), logits(student, smaller), atol=1e-6)
 

@@ -11,10 +11,12 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from edgekd.errors import InputError, SecurityError, SpecError, ToolError
+from edgekd.pooling import Pooling, embedded, is_encoder, pooling_of
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
 from edgekd.students.families import config_from_spec
-from edgekd.students.source import load_classifier, load_config
+from edgekd.students.sentence import write_sentence_files
+from edgekd.students.source import load_classifier, load_config, load_encoder, load_model
 
 torch.set_num_threads(1)
 
@@ -200,3 +202,64 @@ def test_labels_must_be_there_once_each(labels: list[str], tmp_path: Path) -> No
     saved("bert", tmp_path)
     with pytest.raises(InputError, match="each once"):
         load_classifier(str(tmp_path), labels, seed=0)
+
+
+def saved_encoder(folder: Path, architecture: str = "bert") -> Any:
+    spec = StudentSpec(architecture=architecture, token_types=2, head="none", **TEXT)
+    model: Any = build(spec, seed=7)
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_an_encoder_is_loaded_without_a_head_and_says_how_it_pools(architecture: str, tmp_path: Path) -> None:
+    model = saved_encoder(tmp_path, architecture)
+    write_sentence_files(tmp_path, Pooling("cls"), 16, 20)
+    loaded = load_model(str(tmp_path), "none", [], seed=0)
+    assert is_encoder(loaded.model)
+    assert pooling_of(loaded.model.config) == Pooling("cls")
+    assert not loaded.model.training
+    assert loaded.model.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.model.state_dict().items())
+
+
+def test_the_body_of_a_classifier_is_an_encoder_and_its_head_is_left_behind(tmp_path: Path) -> None:
+    model = saved("bert", tmp_path)
+    loaded = load_encoder(str(tmp_path), mode="last", normalised=False).model
+    assert pooling_of(loaded.config) == Pooling("last", normalised=False)
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        expected = model.bert(input_ids=tokens).last_hidden_state[:, -1]
+        assert torch.allclose(embedded(loaded, {"input_ids": tokens}), expected, atol=1e-6)
+
+
+def test_a_pooling_is_taken_from_the_files_then_from_the_recipe_then_the_usual_one(tmp_path: Path) -> None:
+    saved_encoder(tmp_path)
+    name = str(tmp_path)
+    assert pooling_of(load_encoder(name).model.config) == Pooling("mean", normalised=True)
+    assert pooling_of(load_encoder(name, mode="cls").model.config) == Pooling("cls", normalised=True)
+    write_sentence_files(tmp_path, Pooling("mean", normalised=False), 16, 20)
+    assert pooling_of(load_encoder(name).model.config) == Pooling("mean", normalised=False)
+    assert pooling_of(load_encoder(name, mode="mean").model.config) == Pooling("mean", normalised=False)
+    with pytest.raises(InputError, match="it pools as mean, not normalised, the recipe says mean, normalised"):
+        load_encoder(name, normalised=True)
+
+
+def test_an_encoder_that_lacks_weights_or_is_a_decoder_is_refused(tmp_path: Path) -> None:
+    saved_encoder(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(
+        InputError, match=r"its weights do not fit its config.json: encoder.layer.1.output.dense.weight"
+    ):
+        load_encoder(str(tmp_path))
+    saved("gpt2", tmp_path / "gpt2")
+    with pytest.raises(SpecError, match="a gpt2 has no head; only bert and roberta"):
+        load_encoder(str(tmp_path / "gpt2"))
+
+
+def test_a_hub_encoder_that_cannot_be_asked_how_it_pools_is_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ToolError):
+        load_encoder("nobody/no-such-encoder")

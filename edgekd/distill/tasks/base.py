@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgekd.distill.cache import OnRows, cached_logits
 from edgekd.distill.calibration import Calibration, calibration_of
-from edgekd.distill.collate import LABELS
+from edgekd.distill.collate import LABELS, model_inputs
 from edgekd.distill.evaluate import check_teacher
 from edgekd.distill.fidelity import Fidelity
 from edgekd.distill.losses.rows import Normaliser
@@ -68,11 +69,13 @@ class Asked:
 class Task(ABC):
     """One task; its methods keep nothing, so one instance serves all trainings.
 
-    `teacher_columns` are the columns of a data set in which the teacher's part of the loss stands.
+    `teacher_columns` are the columns of a data set in which the teacher's part of the loss stands. With
+    `truth_of_teacher` answers are judged by what the teacher says, so that the validation part needs them, too.
     """
 
     name: TaskName
     teacher_columns: tuple[str, ...] = ("teacher_logits",)
+    truth_of_teacher: bool = False
 
     @property
     def words(self) -> TaskWords:
@@ -82,6 +85,16 @@ class Task(ABC):
     @abstractmethod
     def check_labels(self, model: Any, dataset: datasets.Dataset, name: str) -> None:
         """Refuse the part `name` of a data set that `model` cannot be trained or judged on. Errors: DataError."""
+
+    @contextmanager
+    def taught(self, model: Any, train_set: datasets.Dataset) -> Iterator[None]:
+        """Inside: `model` has what only its training needs. After: it is as it was, but for its weights."""
+        del model, train_set
+        yield
+
+    def outputs(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        """What `model` makes of a batch in training, for the losses."""
+        return model(**model_inputs(batch))
 
     @abstractmethod
     def hard_loss(self, outputs: Any, batch: Mapping[str, Any], normaliser: Normaliser) -> torch.Tensor:
@@ -143,6 +156,11 @@ class Task(ABC):
     def check_teacher(self, found: Answers, class_counts: NDArray[np.int64]) -> None:
         """Refuse a teacher that has not learned the task. Errors: TrainingError."""
         check_teacher(found.truth, found.answers, class_counts)
+
+    def measures(self, own: Answers, its: Answers) -> dict[str, float]:
+        """What else there is to tell of a student that answered `own`, beside its score; shares unless named else."""
+        del own, its
+        return {}
 
     @abstractmethod
     def fidelity(self, own: Answers, its: Answers, class_counts: NDArray[np.int64], asked: Asked) -> Fidelity:
