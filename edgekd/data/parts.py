@@ -70,8 +70,8 @@ def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, fold
     if kind == "image":
         images = images_from_cells(table.column(data.image, "data.image"), table.place, folder)
     else:
-        texts = _texts(table, data.text, "data.text")
-        pairs = None if data.text_pair is None else _texts(table, data.text_pair, "data.text_pair")
+        texts = texts_of(table, data.text, "data.text")
+        pairs = None if data.text_pair is None else texts_of(table, data.text_pair, "data.text_pair")
     cells = table.column(data.label, "data.label")
     names = table.class_names.get(data.label)
     labels = [_label(cell, table, index, data.label) for index, cell in enumerate(cells)]
@@ -81,7 +81,8 @@ def part_from_table(name: str, table: Table, data: Data, kind: Kind | None, fold
     return Part(name, table.where, labels, table.place, texts, pairs, images, names)
 
 
-def _texts(table: Table, name: str, setting: str) -> list[str]:
+def texts_of(table: Table, name: str, setting: str) -> list[str]:
+    """The texts in the column `name`, which `setting` of the recipe names. Errors: DataError, also for mostly none."""
     texts = [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
     empty = [index for index, text in enumerate(texts) if not text or text.isspace()]
     if len(empty) > MOST_EMPTY * len(texts):
