@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from edgekd.student import Head
 from edgekd.units import text_from_share
 
-TaskName = Literal["text-classification", "image-classification"]
+TaskName = Literal["text-classification", "image-classification", "causal-lm"]
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 
 
@@ -33,4 +33,5 @@ class TaskWords:
 TASKS: dict[TaskName, TaskWords] = {
     "text-classification": TaskWords("text", "sequence", "accuracy", "{} right"),
     "image-classification": TaskWords("image", "sequence", "accuracy", "{} right"),
+    "causal-lm": TaskWords("text", "language", "next-token accuracy", "{} of next tokens right", labelled=False),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekd.distill.tasks.base import Answers, Asked, Task
+from edgekd.distill.tasks.causal_lm import CausalLm
 from edgekd.distill.tasks.classification import Classification
 from edgekd.task import TaskName
 
@@ -11,6 +12,7 @@ __all__ = ["Answers", "Asked", "Task", "task_of"]
 _TASKS: dict[TaskName, Task] = {
     "text-classification": Classification("text-classification"),
     "image-classification": Classification("image-classification"),
+    "causal-lm": CausalLm(),
 }
 
 
