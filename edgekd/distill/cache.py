@@ -85,7 +85,8 @@ def cached_answers(
     """`dataset` with the columns of `question`, the answers of `model` about the example of the same `row`.
 
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
-    key, set of rows and question has its own cache. `on_rows` is told the rows done and the rows in all after each shard.
+    key, set of rows and question has its own cache. `on_rows` is told the rows done and the rows in all after each
+    shard.
 
     Of several processes, which all call this, the first one asks the teacher and writes; all of them read.
 

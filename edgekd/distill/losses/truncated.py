@@ -30,7 +30,8 @@ def truncated_kl_loss(
     log-probabilities are known.
 
     Shapes: student logits [..., vocabulary]; ids, each row's different and below the vocabulary, and the teacher's
-    log-probabilities [..., k]; `log_tail` [...]; mask [...] of the rows that count (else all, and they are the normaliser).
+    log-probabilities [..., k]; `log_tail` [...]; mask [...] of the rows that count (else all; they are the
+    normaliser).
     Errors: InputError for other shapes.
     Source: the tail as one bucket is our choice; that probabilities without one mislead is Anshumann et al. 2025,
     arXiv:2503.16870.

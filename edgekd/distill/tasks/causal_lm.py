@@ -172,5 +172,5 @@ def _warning(own: Answers, class_counts: NDArray[np.int64]) -> str | None:
         return None
     return (
         f"its perplexity is {perplexity(own.losses):.1f}, hardly less than the frequencies of single tokens give "
-        f"({math.exp(unigram):.1f}): it has not learned to read what stands before. Train longer, or lower distill.alpha"
+        f"({math.exp(unigram):.1f}): it does not use what stands before. Train longer, or lower distill.alpha"
     )
