@@ -1,11 +1,12 @@
 """Records: evidence. Raw samples with the circumstances they were taken in, judged later and never changed.
 
 History of the format
-    1.0  latency, paired and accuracy records.
+    1.0  latency, paired and accuracy records. An accuracy record may hold losses.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -156,8 +157,26 @@ class PairedRecord(_Header):
     run: PairedRun
 
 
+class Losses(Model):
+    """The cross entropy of all `tokens` that a language model was asked for, summed. Units: nats."""
+
+    sum_nats: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tokens: Annotated[int, Field(ge=1)]
+
+    @property
+    def perplexity(self) -> float:
+        """e to the power of the mean, infinite where that is beyond all floats."""
+        try:
+            return math.exp(self.sum_nats / self.tokens)
+        except OverflowError:
+            return math.inf
+
+
 class AccuracyRecord(_Header):
-    """What one artifact answered to each example of a fixed data set, beside the right answers."""
+    """What one artifact answered to each example of a fixed data set, beside the right answers.
+
+    Of a language model these are tokens, of many some evenly spaced ones, and `losses` are of all.
+    """
 
     kind: Literal["accuracy"] = "accuracy"
     dataset: str
@@ -166,6 +185,7 @@ class AccuracyRecord(_Header):
     runtime: Runtime
     predictions: Annotated[list[int], Field(min_length=1)]
     labels: list[int]
+    losses: Losses | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> AccuracyRecord:

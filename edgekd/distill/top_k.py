@@ -1,4 +1,4 @@
-"""What is kept of a language model as a teacher: the most probable tokens of each position, and one bucket for the rest.
+"""What is kept of a language model as a teacher: each position's most probable tokens, and one bucket for the rest.
 
 All logits of a million tokens over a vocabulary of 50,000 would take 200 GB; 64 of them with the rest take 0.4 GB.
 """

@@ -45,7 +45,7 @@ def check_parity(
     reference = np.asarray(reference_logits[:wanted], dtype=np.float64)
     if not np.isfinite(reference).all():
         raise ExportError(f"{path}: the trained model itself gives NaN or infinity, so nothing can agree with it")
-    found = _first_rows(_Session(path, threads), batches, wanted).astype(np.float64)
+    found = _first_rows(OnnxSession(path, threads), batches, wanted).astype(np.float64)
     if found.shape != reference.shape:
         raise ExportError(f"{path}: gives logits of shape {found.shape}, the trained model {reference.shape}")
     absolute = float(np.abs(found - reference).max())
@@ -87,7 +87,7 @@ def onnx_logits(path: Path, batches: Iterable[Batch], threads: int = 1) -> Array
     Shapes: (examples, classes); for a language model (real tokens, vocabulary), the tokens its attention_mask marks.
     Errors: InputError or SecurityError for a bad file; ExportError when it cannot be run or gives NaN or infinity.
     """
-    return _joined(list(_Session(path, threads).rows(batches)), path)
+    return _joined(list(OnnxSession(path, threads).rows(batches)), path)
 
 
 def accuracy_record(
@@ -106,7 +106,7 @@ def accuracy_record(
     Errors: RecordError when the file is not `artifact`; DataError when labels and answers do not fit; else as
     onnx_logits.
     """
-    session = _Session(path, threads)
+    session = OnnxSession(path, threads)
     if session.sha256 != artifact.sha256:
         found = f"{session.sha256[:12]}…"
         raise RecordError(f"{path}: has SHA-256 {found}, expected {artifact.sha256[:12]}… of {artifact.name}")
@@ -129,7 +129,7 @@ def accuracy_record(
     )
 
 
-class _Session:
+class OnnxSession:
     """An ONNX file, checked and loaded by onnxruntime."""
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -184,7 +184,7 @@ def real_rows(logits: Array, batch: Batch) -> Array:
     return rows
 
 
-def _first_rows(session: _Session, batches: Iterable[Batch], wanted: int) -> Array:
+def _first_rows(session: OnnxSession, batches: Iterable[Batch], wanted: int) -> Array:
     rows: list[Array] = []
     for part in session.rows(batches):
         rows.append(part)

@@ -109,19 +109,23 @@ class Context:
     @cached_property
     def splits(self) -> Splits:
         """The data set, read once."""
+        from edgekd.data.documents import load_documents
         from edgekd.data.sources import load_splits
 
         self.progress.update("reading the data")
+        if self.words.head == "language":
+            return load_documents(self.recipe.data, base=self.base)
         return load_splits(self.recipe.data, base=self.base, kind=TASKS[self.recipe.task].kind)
 
     @cached_property
     def checks(self) -> Checks:
         """What was found in the data set, looked at once. Errors: DataError for one that cannot be used."""
-        from edgekd.data.checks import checked
+        from edgekd.data.checks import checked, checked_documents
 
         splits = self.splits
         self.progress.update("checking the data")
-        return checked(splits, data_used(self.recipe.data, self.base))
+        check = checked_documents if self.words.head == "language" else checked
+        return check(splits, data_used(self.recipe.data, self.base))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline.context import CACHE, TEACHER, Context
+from edgekd.pipeline.encoded import encoded, encoded_key
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
 
     Errors: InputError, RecordError, TrainingError.
     """
-    from edgekd.data.encode import encode, encoding_key, load_tokenizer
+    from edgekd.data.encode import load_tokenizer
     from edgekd.distill.tasks import task_of
 
     splits, place = context.splits, context.path(TEACHER)
@@ -88,10 +89,11 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
     pad = getattr(tokenizer, "pad_token_id", None)
     teacher = read_trained(place, splits.label_names, context.recipe.task)
     context.progress.update("encoding the data")
-    train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
-    train_set = task_of(context.recipe.task).cached(
-        teacher, train_set, context.path(CACHE), key=encoding_key(splits.train, preprocessing), batch_size=64,
-        pad_token_id=pad,
+    task, parts = context.recipe.task, (splits.train, splits.validation)
+    train_set, validation = (encoded(task, part, preprocessing, tokenizer) for part in parts)
+    train_set = task_of(task).cached(
+        teacher, train_set, context.path(CACHE), key=encoded_key(task, splits.train, preprocessing), batch_size=64,
+        pad_token_id=pad, top_k=context.recipe.distill.top_k,
         on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
     )  # fmt: skip
     return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad)

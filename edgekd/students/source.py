@@ -26,7 +26,7 @@ from edgekd.students.families import spec_from_config
 from edgekd.students.locate import check_folder, locate_model
 from edgekd.text import listing, printable
 
-__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_model", "locate_model"]
+__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_model", "load_with_report", "locate_model"]
 
 # Typed loosely: its functions carry no annotations.
 _library_log: Any = logging
@@ -66,6 +66,10 @@ def load_config(name: str) -> PreTrainedConfig:
 
 def load_model(name: str, head: Head, labels: list[str], *, seed: int) -> LoadedClassifier:
     """The located model `name` with this `head`; see load_classifier. Errors: as there."""
+    if head == "language":
+        from edgekd.students.language import load_language_model
+
+        return LoadedClassifier(load_language_model(name), fresh_head=False, note="")
     if head not in ("sequence", "tokens"):
         raise InputError(f"{name}: a model with the head {head} is no classifier, expected one")
     return load_classifier(name, labels, seed=seed, head=head)
@@ -83,7 +87,7 @@ def load_classifier(name: str, labels: list[str], *, seed: int, head: Head = "se
     config = load_config(name)
     saved = [label for _, label in sorted((config.id2label or {}).items())]
     _set_labels(config, labels)
-    model, info = _load(name, config, head)
+    model, info = load_with_report(name, config, head)
     other_shape = {item[0] for item in info["mismatched_keys"]}
     missing = set(info["missing_keys"]) | other_shape
     foreign = sorted(key for key in missing if not _in_head(model, key))
@@ -108,7 +112,13 @@ def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
         config.pad_token_id = end[0] if isinstance(end, list) else end
 
 
-def _load(name: str, config: PreTrainedConfig, head: Head = "sequence") -> tuple[PreTrainedModel, dict[str, Any]]:
+def load_with_report(
+    name: str, config: PreTrainedConfig, head: Head = "sequence"
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model `name` with this `head`, in evaluation mode, and what transformers says of its weights.
+
+    Errors: InputError for a local model, ToolError when the hub cannot be reached.
+    """
     auto = auto_class(head, "vit" if config.model_type == "vit" else "other")
     # Missing weights are drawn by the library before we draw them ourselves; the caller's random state stays.
     with _quiet(), torch.random.fork_rng(devices=[]):
