@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import PreTrainedModel
 
 from edgekd.errors import InputError, SpecError
@@ -37,16 +35,3 @@ def load_language_model(name: str) -> PreTrainedModel:
             "Was it saved without one, or should config.json say tie_word_embeddings?"
         )
     return model
-
-
-def check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
-    """Nothing, when every token of `tokenizer` has an output of its own in `model`; more outputs are padding.
-
-    Errors: InputError.
-    """
-    outputs, tokens = int(model.config.vocab_size), len(tokenizer)
-    if tokens > outputs:
-        raise InputError(
-            f"{name}: its tokenizer knows {tokens} tokens, the model predicts {outputs}, expected at least as many. "
-            "Save the model with the tokenizer that it was trained with"
-        )
