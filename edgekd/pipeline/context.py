@@ -224,7 +224,8 @@ def data_facts(data: Data, base: Path) -> Any:
     files: list[Path] = []
     if source.is_file():
         beside = [source.parent / name for name in (used.validation, used.test) if name]
-        files = [source, *(path for path in beside if path.is_file() and path != source)]
+        below = [path for folder in beside if folder.is_dir() for path in sorted(folder.rglob("*")) if path.is_file()]
+        files = [source, *(path for path in beside if path.is_file() and path != source), *below]
     elif source.is_dir():
         # A named training part ends all guessing; images that a table names lie in folders below.
         named = [name for name in (used.train, used.validation, used.test) if name]
@@ -244,7 +245,8 @@ def _data_file_facts(path: Path, source: Path) -> list[Any]:
     if path.parent in (source, source.parent):
         return file_facts(path)
     facts = path.stat()
-    return [path.relative_to(source).as_posix(), facts.st_size, facts.st_mtime_ns]
+    root = source if source.is_dir() else source.parent
+    return [path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns]
 
 
 def machine_facts(choice: HostChoice) -> Any:

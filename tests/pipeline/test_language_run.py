@@ -17,6 +17,7 @@ from edgekd.files import read_json
 from edgekd.pipeline.run import Outcome, plan, run
 from edgekd.recipe import load_recipe
 from edgekd.record import AccuracyRecord, read_record
+from edgekd.report.terminal import comparison_rows
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def test_the_run_ends_in_a_verdict_over_all_limits(whole: Any) -> None:
     assert heard.ran == ["teacher", "size", "distill", "export", "bench", "gate", "report"]
     assert "perplexity" in heard.summaries["distill"]
     assert "next tokens right" in heard.summaries["teacher"]
+    assert all("perplexity" in row[-1] for row in comparison_rows(root) if row[0].startswith("student"))
     assert "perplexity" in (root / "report.html").read_text(encoding="utf-8")
 
 
