@@ -142,6 +142,7 @@ class Distill(Model):
 
     `loss` is the teacher's part, T² KL(teacher ‖ student) by default; docs/distillation.md says when to choose another.
     `hidden` and `relations` add losses on what both compute inside, for which the teacher runs beside the student.
+    `top_k` is how many of the teacher's tokens are kept at each position of a text, for causal-lm alone.
     `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
     `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
     `drop_layers` lets it begin among the teacher's other layers and give them up one after the other.
@@ -162,6 +163,7 @@ class Distill(Model):
     warmup: Annotated[Share, Field(ge=0, lt=1)] = 0.05
     patience: Count = 3
     final_ce_epoch: bool = True
+    top_k: Annotated[int, Field(ge=1, le=65536)] = 64
     freeze_embeddings: bool = False
     start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
@@ -276,6 +278,7 @@ class Recipe(Model):
             raise ValueError("a teacher of type vit needs the task image-classification")
         self._check_embedding()
         self._check_sequences()
+        self._settle_language()
         artifacts = 1 + len(self.precisions)
         least_s = artifacts * self.bench.processes * (self.bench.warmup + self.bench.duration)
         if least_s > self.budget.measuring:
@@ -301,6 +304,26 @@ class Recipe(Model):
             found = next((key for key in keys if key in given[section]), None)
             if found is not None:
                 raise ValueError(f"{section}.{found} has no meaning for sentence-embedding: {keys[found]}; remove it")
+
+    def _settle_language(self) -> None:
+        """Check what only language models have, and set for them what they are taught with unless told otherwise."""
+        limits = [name for name in ("perplexity", "perplexity_rise") if getattr(self.sla, name) is not None]
+        if self.task != "causal-lm":
+            if limits:
+                raise ValueError(f"sla.{limits[0]} is a limit of language models; remove it, or set task: causal-lm")
+            return
+        given, told = self.distill, self.distill.model_fields_set
+        if "temperature" in told and given.temperature != 1:
+            raise ValueError(
+                f"distill.temperature is {given.temperature}, expected 1: of a language model as a teacher only the "
+                f"{given.top_k} most probable tokens are kept (distill.top_k), which tell nothing at another one"
+            )
+        if given.loss != "kl":
+            raise ValueError(f"distill.loss is {given.loss}, expected kl, the one loss for a language model")
+        if given.hidden is not None or given.relations is not None:
+            raise ValueError("distill.hidden and distill.relations are for classifiers; remove them for causal-lm")
+        usual = {"temperature": 1.0, "final_ce_epoch": given.final_ce_epoch if "final_ce_epoch" in told else False}
+        object.__setattr__(self, "distill", given.model_copy(update=usual))
 
     def _check_sequences(self) -> None:
         for name, sequences in (("bench.sequence", self.bench.sequence), ("space.sequence", self.space.sequence)):

@@ -1,11 +1,12 @@
 """Records: evidence. Raw samples with the circumstances they were taken in, judged later and never changed.
 
 History of the format
-    1.0  latency, paired and accuracy records.
+    1.0  latency, paired and accuracy records. An accuracy record may hold losses.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -156,11 +157,27 @@ class PairedRecord(_Header):
     run: PairedRun
 
 
+class Losses(Model):
+    """The cross entropy of all `tokens` that a language model was asked for, summed. Units: nats."""
+
+    sum_nats: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tokens: Annotated[int, Field(ge=1)]
+
+    @property
+    def perplexity(self) -> float:
+        """e to the power of the mean, infinite where that is beyond all floats."""
+        try:
+            return math.exp(self.sum_nats / self.tokens)
+        except OverflowError:
+            return math.inf
+
+
 class AccuracyRecord(_Header):
     """What one artifact answered to each example of a fixed data set, beside the right answers.
 
     Of sentence embeddings the answer is the number of the nearest other text, and the right one is the teacher's.
     `spearman` and `recall_at_10` tell more of these: see edgekd.retrieval.Agreement. Absent for every other task.
+    Of a language model these are tokens, of many some evenly spaced ones, and `losses` are of all.
     """
 
     kind: Literal["accuracy"] = "accuracy"
@@ -172,6 +189,7 @@ class AccuracyRecord(_Header):
     labels: list[int]
     spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
     recall_at_10: Annotated[float, Field(ge=0, le=1)] | None = None
+    losses: Losses | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> AccuracyRecord:

@@ -27,7 +27,9 @@ class Sla(Model):
     """Limits that one artifact must keep on one device. A limit that is absent is not judged; at least one is needed.
 
     Units: latency in seconds by percentile, memory and size in bytes, accuracy as a share of right answers,
-    accuracy_drop as a share lost against the teacher (0.01 = one percentage point).
+    accuracy_drop as a share lost against the teacher (0.01 = one percentage point). Of a language model accuracy is
+    that of the next token, perplexity e to the power of the mean loss of a token, perplexity_rise a share above the
+    teacher's (0.05 = 5 % more).
     """
 
     latency: dict[str, Seconds] = Field(default_factory=dict, description="limit by percentile, such as p95: 5 ms")
@@ -35,6 +37,8 @@ class Sla(Model):
     size: Bytes | None = Field(default=None, description="bytes of the model file on disk")
     accuracy: Share | None = Field(default=None, description="least share of right answers on the test data")
     accuracy_drop: Share | None = Field(default=None, description="most accuracy lost against the teacher")
+    perplexity: Number | None = Field(default=None, description="most perplexity of a language model on the test data")
+    perplexity_rise: Share | None = Field(default=None, description="most perplexity above the teacher's, as a share")
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = Field(
         default=0.95, description="how sure PASS and FAIL must be about a latency percentile"
     )
@@ -55,14 +59,24 @@ class Sla(Model):
         for name, limit in (*((f"latency.{k}", v) for k, v in self.latency.items()), *self._bounds()):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{name} is 0, which no model can keep; write a limit above zero or remove the line")
+        if self.perplexity is not None and self.perplexity < 1:
+            raise ValueError(f"perplexity is {self.perplexity}, which no model can keep; it is 1 at the very least")
         if not self.latency and all(
-            limit is None for limit in (self.memory, self.size, self.accuracy, self.accuracy_drop)
+            limit is None for limit in (self.accuracy_drop, self.perplexity_rise, *dict(self._bounds()).values())
         ):
-            raise ValueError("no limit is set; set at least one of latency, memory, size, accuracy, accuracy_drop")
+            raise ValueError(
+                "no limit is set; set at least one of latency, memory, size, accuracy, accuracy_drop, perplexity, "
+                "perplexity_rise"
+            )
         return self
 
     def _bounds(self) -> tuple[tuple[str, float | None], ...]:
-        return (("memory", self.memory), ("size", self.size), ("accuracy", self.accuracy))
+        return (
+            ("memory", self.memory),
+            ("size", self.size),
+            ("accuracy", self.accuracy),
+            ("perplexity", self.perplexity),
+        )
 
 
 def load_sla(path: Path) -> Sla:

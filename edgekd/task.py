@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from edgekd.student import Head
 from edgekd.units import text_from_share
 
-TaskName = Literal["text-classification", "image-classification", "sentence-embedding"]
+TaskName = Literal["text-classification", "image-classification", "sentence-embedding", "causal-lm"]
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 
 
@@ -36,4 +36,5 @@ TASKS: dict[TaskName, TaskWords] = {
     "sentence-embedding": TaskWords(
         "text", "none", "nearest-text agreement", "{} of nearest texts as by the teacher", labelled=False
     ),
+    "causal-lm": TaskWords("text", "language", "next-token accuracy", "{} of next tokens right", labelled=False),
 }

@@ -130,3 +130,11 @@ def test_mutated_file_gives_an_sla_or_a_typed_error(data: Any) -> None:
         return
     assert all(limit > 0 for limit in sla.latency.values())
     assert 0.5 < sla.confidence < 1
+
+
+def test_perplexity_is_a_number_of_one_and_more_and_its_rise_a_share() -> None:
+    sla = _load("perplexity: 23.5\nperplexity_rise: 0 %")
+    assert (sla.perplexity, sla.perplexity_rise) == (23.5, 0)
+    with pytest.raises(SlaError, match=r"perplexity is 0\.5"):
+        _load("perplexity: 0.5")
+    assert _load("perplexity_rise: 5 %").perplexity_rise == 0.05

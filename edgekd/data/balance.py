@@ -48,8 +48,13 @@ def imbalance(counts: Mapping[str, int]) -> float:
 
 
 def balance_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What to say of the class counts by part: of missing classes, and of small ones in the training part."""
-    warnings = []
+    """What to say of the class counts by part: of missing classes, and of small ones in the training part.
+
+    Nothing of a single class: that is no data set of classes.
+    """
+    warnings: list[str] = []
+    if len(counts["train"]) < 2:
+        return warnings
     for part, by_class in counts.items():
         absent = [name for name, count in by_class.items() if not count]
         if absent:

@@ -14,6 +14,7 @@ from typing import Any
 from edgekd.data.balance import balance_warnings, imbalance, refuse_unlearnable
 from edgekd.data.examples import Examples, Splits
 from edgekd.data.leakage import CHANCE_FOUND, THRESHOLD, Leak, leaks
+from edgekd.data.passages import passages
 from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import printable
@@ -91,7 +92,20 @@ def checked(splits: Splits, data: Data) -> Checks:
     if splits.labelled:
         refuse_unlearnable(splits)
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
-    found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank)
+    return _unless_leaked(Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank), splits, data)
+
+
+def checked_documents(splits: Splits, data: Data) -> Checks:
+    """What is found in `splits` of documents, which come from `data`; leaks are of passages.
+
+    Errors: DataError where more of the test part than data.max_leakage also stands in the training part.
+    """
+    shared = leaks({name: passages(part) for name, part in splits.parts.items()})
+    blank = dict.fromkeys(splits.parts, 0)  # those that hold nothing were left out as they were read
+    return _unless_leaked(Checks(splits.class_counts, shared, splits.dropped, blank), splits, data)
+
+
+def _unless_leaked(found: Checks, splits: Splits, data: Data) -> Checks:
     for leak in found.leaks:
         if (leak.part, leak.other) == ("test", "train") and leak.share > data.max_leakage:
             raise DataError(_refusal(leak, splits.test, data))

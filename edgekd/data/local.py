@@ -82,13 +82,14 @@ def _guesses(folder: Path, part: str, form: str | None) -> list[Path]:
     for word in NAMES[part]:
         pattern = re.compile(rf"{word}([.]|-images[-.]idx3|-0+-of-0+1[.])", re.IGNORECASE)
         found = sorted(path for path in folder.iterdir() if pattern.match(path.name) and path.is_file())
-        known = [path for path in found if form is not None or _format(path) is not None]
+        known = [path for path in found if form is not None or format_of(path) is not None]
         if known:
             return known
     return []
 
 
-def _format(path: Path) -> str | None:
+def format_of(path: Path) -> str | None:
+    """The format that the name of a file tells, None where it tells none."""
     name = path.name.lower().removesuffix(".gz")
     if re.search(r"idx[1-4]|-ubyte$", name):
         return "idx"
@@ -96,7 +97,7 @@ def _format(path: Path) -> str | None:
 
 
 def _part(path: Path, data: Data, kind: Kind | None, *, labelled: bool) -> Part:
-    form = data.format or _format(path)
+    form = data.format or format_of(path)
     if form is None:
         raise DataError(f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet or idx")
     if form == "text" and not labelled:

@@ -77,12 +77,12 @@ def part_from_table(
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
     texts = pairs = images = None
     if not labelled:
-        return unlabelled(name, table.where, _texts(table, data.text, "data.text"), table.place)
+        return unlabelled(name, table.where, texts_of(table, data.text, "data.text"), table.place)
     if kind == "image":
         images = images_from_cells(table.column(data.image, "data.image"), table.place, folder)
     else:
-        texts = _texts(table, data.text, "data.text")
-        pairs = None if data.text_pair is None else _texts(table, data.text_pair, "data.text_pair")
+        texts = texts_of(table, data.text, "data.text")
+        pairs = None if data.text_pair is None else texts_of(table, data.text_pair, "data.text_pair")
     cells = table.column(data.label, "data.label")
     names = table.class_names.get(data.label)
     labels = [_label(cell, table, index, data.label) for index, cell in enumerate(cells)]
@@ -92,7 +92,8 @@ def part_from_table(
     return Part(name, table.where, labels, table.place, texts, pairs, images, names)
 
 
-def _texts(table: Table, name: str, setting: str) -> list[str]:
+def texts_of(table: Table, name: str, setting: str) -> list[str]:
+    """The texts in the column `name`, which `setting` of the recipe names. Errors: DataError, also for mostly none."""
     texts = [_text(cell, table, index, name) for index, cell in enumerate(table.column(name, setting))]
     empty = [index for index, text in enumerate(texts) if not text or text.isspace()]
     if len(empty) > MOST_EMPTY * len(texts):

@@ -11,7 +11,7 @@ from edgekd.data.examples import Kind
 from edgekd.data.extras import library
 from edgekd.data.local import NAMES
 from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
-from edgekd.data.tables import table_from_arrow
+from edgekd.data.tables import Table, table_from_arrow
 from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import did_you_mean, listing, printable
@@ -21,20 +21,32 @@ DIGITS_MAXIMUM = 16  # load_digits: "each element is an integer in the range 0..
 
 def hub_parts(source: str, data: Data, kind: Kind | None, *, labelled: bool = True) -> dict[str, Part]:
     """The parts of the hub data set 'hub:ID' or 'hub:ID:CONFIG'; ID may be a folder. Errors: DataError."""
-    name, config = _hub_name(source, data.config)
-    loaded = _load(name, config)
-    splits = _split_names(source, data, list(loaded))
     parts: dict[str, Part] = {}
-    for part, split in splits.items():
-        where = f"{source}, {split}"
-        columns = list(loaded[split].column_names)
-        rows = loaded[split].select_columns([column for column in columns if column in wanted_columns(data)])
-        table = table_from_arrow(where, rows.with_format("arrow")[:], columns)
-        if not len(loaded[split]):
-            raise DataError(f"{where}: holds no examples, expected at least two")
+    for part, (split, table) in hub_tables(source, data).items():
         parts[part] = part_from_table(split, table, data, kind, Path(), labelled=labelled)
         kind = parts[part].kind
     return parts
+
+
+def hub_tables(source: str, data: Data) -> dict[str, tuple[str, Table]]:
+    """By part the name of its split and the columns that `data` may need. Errors: DataError."""
+    name, config = _hub_name(source, data.config)
+    loaded = _load(name, config)
+    tables: dict[str, tuple[str, Table]] = {}
+    for part, split in _split_names(source, data, list(loaded)).items():
+        where = f"{source}, {split}"
+        columns = list(loaded[split].column_names)
+        rows = loaded[split].select_columns([column for column in columns if column in wanted_columns(data)])
+        if not len(loaded[split]):
+            raise DataError(f"{where}: holds no examples, expected at least two")
+        tables[part] = split, table_from_arrow(where, rows.with_format("arrow")[:], columns)
+    return tables
+
+
+def hub_source(source: str, base: Path) -> str:
+    """`source` with an ID that is a path (it starts with a dot or a slash) made relative to `base`."""
+    name = source.removeprefix("hub:")
+    return f"hub:{base / name}" if name.startswith((".", "/")) else source
 
 
 def _hub_name(source: str, config: str | None) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ from edgekd.data.examples import Examples, Kind, Splits
 from edgekd.data.leakage import without_leaked
 from edgekd.data.local import local_parts
 from edgekd.data.parts import ONLY_CLASS, Part
-from edgekd.data.remote import hub_parts, sklearn_part
+from edgekd.data.remote import hub_parts, hub_source, sklearn_part
 from edgekd.data.splitting import cut, drawn
 from edgekd.errors import DataError
 from edgekd.recipe import Data
@@ -64,17 +64,11 @@ def _parts(data: Data, base: Path, kind: Kind | None, *, labelled: bool) -> tupl
     if data.source.startswith("sklearn:"):
         return {"train": sklearn_part(data.source)}, []
     if data.source.startswith("hub:"):
-        return hub_parts(_hub_source(data.source, base), data, kind, labelled=labelled), []
+        return hub_parts(hub_source(data.source, base), data, kind, labelled=labelled), []
     path = _path(data, base)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder. Give a local path, hub:ID or sklearn:digits in data.source")
     return local_parts(path, data, kind, labelled=labelled)
-
-
-def _hub_source(source: str, base: Path) -> str:
-    """`source` with an ID that is a path (it starts with a dot or a slash) made relative to `base`."""
-    name = source.removeprefix("hub:")
-    return f"hub:{base / name}" if name.startswith((".", "/")) else source
 
 
 def _check_shapes(parts: dict[str, Examples]) -> None:

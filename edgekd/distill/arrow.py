@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,15 @@ def value_bytes(column: Any) -> Iterator[bytes]:
         yield f"{values.dtype.str}:".encode() + values.tobytes()
 
 
-def table_of_logits(row_name: str, rows: NDArray[np.int64], logits_name: str, logits: NDArray[np.float32]) -> Any:
-    """A table of row numbers and their logits, each a list of fixed length."""
-    answers = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])
-    return pa.table({row_name: pa.array(rows), logits_name: answers})
+def table_of_rows(columns: Mapping[str, NDArray[Any]]) -> Any:
+    """A table of `columns`: numbers where one is [rows], else lists of a fixed length, of whatever shape a row has."""
+    return pa.table({name: _column(values) for name, values in columns.items()})
+
+
+def _column(values: NDArray[Any]) -> Any:
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), math.prod(values.shape[1:]))
 
 
 def flat_values(column: Any) -> NDArray[Any]:

@@ -6,7 +6,8 @@ Killed on the way, the next call goes on after the last whole shard.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.distill import processes
-from edgekd.distill.arrow import flat_values, stream_bytes, table_of_logits
+from edgekd.distill.arrow import flat_values, stream_bytes, table_of_rows
 from edgekd.distill.collate import ROW, TEACHER_LOGITS
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
@@ -30,12 +31,50 @@ PROBES = 8
 PROBE_TOLERANCE = 1.0e-2
 
 OnRows = Callable[[int, int], None]
+Columns = dict[str, NDArray[Any]]
 
 
-def cached_logits(
+@dataclass(frozen=True)
+class Question:
+    """What a teacher is asked for: the `columns` that `ask` gives for a model, rows, a batch size and a padding token.
+
+    `identity` tells the answers to one question from those to another, about the same rows. `alike` is whether answers
+    that were stored are those that a model gives now, but for rounding.
+
+    Shapes: every column is [rows, ...], the same ... for all rows of a data set.
+    """
+
+    columns: tuple[str, ...]
+    ask: Callable[[Any, datasets.Dataset, int, int | None], Columns]
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    alike: Callable[[Columns, Columns], bool] = lambda stored, fresh: all(near(stored[n], fresh[n]) for n in fresh)
+
+
+def near(stored: NDArray[Any], fresh: NDArray[Any]) -> bool:
+    """Whether numbers computed again are those that were stored. Shapes: the same."""
+    return stored.shape == fresh.shape and np.allclose(stored, fresh, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
+
+
+def _logits(model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None) -> Columns:
+    return {TEACHER_LOGITS: predict_logits(model, dataset, batch_size, pad_token_id)}
+
+
+LOGITS = Question((TEACHER_LOGITS,), _logits)
+
+
+def cached_logits(model: Any, dataset: datasets.Dataset, folder: Path, **options: Any) -> datasets.Dataset:
+    """`dataset` with a column `teacher_logits`, the logits of `model` for the example of the same `row`.
+
+    Options and errors: as cached_answers.
+    """
+    return cached_answers(model, dataset, folder, LOGITS, **options)
+
+
+def cached_answers(
     model: Any,
     dataset: datasets.Dataset,
     folder: Path,
+    question: Question,
     *,
     key: str | None = None,
     batch_size: int,
@@ -43,10 +82,11 @@ def cached_logits(
     shard_rows: int = SHARD_ROWS,
     on_rows: OnRows | None = None,
 ) -> datasets.Dataset:
-    """`dataset` with a column `teacher_logits`, the logits of `model` for the example of the same `row`.
+    """`dataset` with the columns of `question`, the answers of `model` about the example of the same `row`.
 
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
-    key and set of rows has its own cache. `on_rows` is told the rows done and the rows in all after each shard.
+    key, set of rows and question has its own cache. `on_rows` is told the rows done and the rows in all after each
+    shard.
 
     Of several processes, which all call this, the first one asks the teacher and writes; all of them read.
 
@@ -59,6 +99,7 @@ def cached_logits(
         "weights": weights_hash(model),
         "data": dataset_hash(dataset) if key is None else key,
         "rows": sha256_of_bytes(np.sort(rows).tobytes()),
+        **question.identity,
     }
     home = folder / content_hash(identity)[:32]
 
@@ -70,6 +111,7 @@ def cached_logits(
             dataset,
             rows,
             home,
+            question,
             batch_size=batch_size,
             pad_token_id=pad_token_id,
             shard_rows=shard_rows,
@@ -80,10 +122,10 @@ def cached_logits(
     processes.join()
     with silent_libraries():
         processes.done_by_first(write)
-        logits = _aligned(_read_cache(home, identity), rows, home)
-        _check_probes(model, dataset, logits, home, pad_token_id)
-        plain = dataset.remove_columns(TEACHER_LOGITS) if TEACHER_LOGITS in dataset.column_names else dataset
-        return datasets.concatenate_datasets([plain, logits.remove_columns(ROW)], axis=1)
+        answers = _aligned(_read_cache(home, identity, question), rows, home)
+        _check_probes(model, dataset, answers, home, question, pad_token_id)
+        plain = dataset.remove_columns([name for name in question.columns if name in dataset.column_names])
+        return datasets.concatenate_datasets([plain, answers.remove_columns(ROW)], axis=1)
 
 
 def _row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
@@ -100,6 +142,7 @@ def _write_shards(
     dataset: datasets.Dataset,
     rows: NDArray[np.int64],
     home: Path,
+    question: Question,
     *,
     batch_size: int,
     pad_token_id: int | None,
@@ -113,15 +156,15 @@ def _write_shards(
         path = home / f"shard-{start:09d}-{sha256_of_bytes(part.tobytes())[:16]}.arrow"
         if not path.is_file():
             picked = dataset.select(range(start, start + len(part)))
-            logits = predict_logits(model, picked, batch_size, pad_token_id)
-            write_bytes(path, stream_bytes(table_of_logits(ROW, part, TEACHER_LOGITS, logits)))
+            answers = question.ask(model, picked, batch_size, pad_token_id)
+            write_bytes(path, stream_bytes(table_of_rows({ROW: part, **answers})))
         hashes[path.name] = sha256_of_file(path)
         if on_rows is not None:
             on_rows(start + len(part), len(rows))
     return hashes
 
 
-def _read_cache(home: Path, identity: dict[str, Any]) -> datasets.Dataset:
+def _read_cache(home: Path, identity: dict[str, Any], question: Question) -> datasets.Dataset:
     index = read_json(home / "cache.json")
     shards = index.get("shards") if isinstance(index, dict) else None
     if not isinstance(shards, dict) or not shards or {**identity, "shards": shards} != index:
@@ -131,9 +174,11 @@ def _read_cache(home: Path, identity: dict[str, Any]) -> datasets.Dataset:
         if path.name != name or not path.is_file() or sha256_of_file(path) != expected:
             raise _damaged(home, f"{name} is missing or has changed since it was written")
     cache = datasets.concatenate_datasets([datasets.Dataset.from_file(str(home / name)) for name in sorted(shards)])
-    for table in cache.select_columns([TEACHER_LOGITS]).with_format("arrow").iter(batch_size=10_000):
-        if not np.isfinite(flat_values(table[TEACHER_LOGITS])).all():
-            raise _damaged(home, "it holds logits that are NaN or infinite")
+    if set(cache.column_names) != {ROW, *question.columns}:
+        raise _damaged(home, f"it holds the columns {', '.join(cache.column_names)}")
+    for table in cache.select_columns(list(question.columns)).with_format("arrow").iter(batch_size=10_000):
+        if not all(np.isfinite(flat_values(table[name])).all() for name in question.columns):
+            raise _damaged(home, "it holds answers that are NaN or infinite")
     return cache
 
 
@@ -148,12 +193,19 @@ def _aligned(cache: datasets.Dataset, rows: NDArray[np.int64], home: Path) -> da
 
 
 def _check_probes(
-    model: Any, dataset: datasets.Dataset, logits: datasets.Dataset, home: Path, pad_token_id: int | None
+    model: Any,
+    dataset: datasets.Dataset,
+    answers: datasets.Dataset,
+    home: Path,
+    question: Question,
+    pad_token_id: int | None,
 ) -> None:
     probes = sorted(np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False))
-    fresh = predict_logits(model, dataset.select(probes), PROBES, pad_token_id)
-    stored = np.asarray(logits.select(probes).with_format("numpy")[TEACHER_LOGITS][:])
-    if stored.shape != fresh.shape or not np.allclose(stored, fresh, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
+    fresh = question.ask(model, dataset.select(probes), PROBES, pad_token_id)
+    cells = answers.select(probes).with_format("numpy")
+    stored = {name: np.asarray(cells[name][:]) for name in question.columns}
+    flat = {name: values.reshape(len(probes), -1) for name, values in fresh.items()}
+    if not question.alike(stored, flat):
         raise _damaged(home, "rows computed again differ from the stored ones: the data behind its key has changed")
 
 

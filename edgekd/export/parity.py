@@ -46,7 +46,7 @@ def check_parity(
     reference = np.asarray(reference_logits[:wanted], dtype=np.float64)
     if not np.isfinite(reference).all():
         raise ExportError(f"{path}: the trained model itself gives NaN or infinity, so nothing can agree with it")
-    session = _Session(path, threads)
+    session = OnnxSession(path, threads)
     found = _first_rows(session, batches, wanted).astype(np.float64)
     if found.shape != reference.shape:
         raise ExportError(f"{path}: gives logits of shape {found.shape}, the trained model {reference.shape}")
@@ -94,7 +94,7 @@ def onnx_logits(path: Path, batches: Iterable[Batch], threads: int = 1) -> Array
     for a sentence encoder (texts, width).
     Errors: InputError or SecurityError for a bad file; ExportError when it cannot be run or gives NaN or infinity.
     """
-    return _joined(list(_Session(path, threads).rows(batches)), path)
+    return _joined(list(OnnxSession(path, threads).rows(batches)), path)
 
 
 def accuracy_record(
@@ -137,7 +137,7 @@ def answered(path: Path, artifact: Artifact, batches: Iterable[Batch], threads: 
 
     Errors: RecordError when the file is not `artifact`; else as onnx_logits.
     """
-    session = _Session(path, threads)
+    session = OnnxSession(path, threads)
     if session.sha256 != artifact.sha256:
         found = f"{session.sha256[:12]}…"
         raise RecordError(f"{path}: has SHA-256 {found}, expected {artifact.sha256[:12]}… of {artifact.name}")
@@ -145,7 +145,7 @@ def answered(path: Path, artifact: Artifact, batches: Iterable[Batch], threads: 
     return rows, Runtime(name="onnxruntime", version=session.version, providers=session.providers, threads=threads)
 
 
-class _Session:
+class OnnxSession:
     """An ONNX file, checked and loaded by onnxruntime."""
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -202,7 +202,7 @@ def real_rows(logits: Array, batch: Batch) -> Array:
     return rows
 
 
-def _first_rows(session: _Session, batches: Iterable[Batch], wanted: int) -> Array:
+def _first_rows(session: OnnxSession, batches: Iterable[Batch], wanted: int) -> Array:
     rows: list[Array] = []
     for part in session.rows(batches):
         rows.append(part)

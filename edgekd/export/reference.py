@@ -27,7 +27,8 @@ def torch_logits(model: torch.nn.Module, batches: Iterable[Batch]) -> Array:
     Errors: DataError when there is no batch.
     """
     device = next(model.parameters()).device
-    takes = inspect.signature(model.forward).parameters
+    # Given labels, a model would compute a loss besides, which nobody asked for.
+    takes = inspect.signature(model.forward).parameters.keys() - {"labels"}
     rows: list[Array] = []
     with evaluating(model), torch.no_grad():
         for batch in batches:

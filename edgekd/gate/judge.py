@@ -7,6 +7,8 @@ What PASS needs
     size           the file's bytes
     accuracy       a record of the same SHA-256; an exact comparison, for the data set is the contract
     accuracy_drop  that, and a teacher's record with the same data set and labels
+    perplexity     a record of the same SHA-256 that holds the summed loss; an exact comparison
+    perplexity_rise  that, and a teacher's record of the same tokens
     Equality with a limit keeps it. A limit without evidence is never kept.
 What FAIL needs
     latency        the exact binomial test at error (1 - confidence) / m over the m percentiles, and that the share
@@ -38,6 +40,7 @@ from edgekd.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_SLA_MISSED, InputEr
 from edgekd.gate.conditions import cautions
 from edgekd.gate.criteria import accuracy_criterion, accuracy_drop_criterion, memory_criterion, size_criterion
 from edgekd.gate.latency import DRIFT_LIMIT, Samples, latency_criterion, samples_from_records
+from edgekd.gate.perplexity import perplexity_criterion, perplexity_rise_criterion
 from edgekd.gate.verdict import Criterion, Outcome, Verdict, overall
 from edgekd.record import AccuracyRecord, Artifact, LatencyRecord, PairedRecord
 from edgekd.sla import Sla, quantile_from_name
@@ -187,6 +190,10 @@ def _criteria(
         criteria.append(accuracy_criterion(evidence.accuracy, sla.accuracy))
     if sla.accuracy_drop is not None:
         criteria.append(accuracy_drop_criterion(evidence.accuracy, teachers, sla.accuracy_drop))
+    if sla.perplexity is not None:
+        criteria.append(perplexity_criterion(evidence.accuracy, sla.perplexity))
+    if sla.perplexity_rise is not None:
+        criteria.append(perplexity_rise_criterion(evidence.accuracy, teachers, sla.perplexity_rise))
     return tuple(criteria)
 
 

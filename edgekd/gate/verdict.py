@@ -3,7 +3,7 @@
 A verdict holds no path, no date and no machine of ours, so equal evidence gives equal files.
 
 History of the format
-    1.0  first.
+    1.0  first, with the limits of language models: perplexity, perplexity_rise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgekd.units import text_from_bytes, text_from_s, text_from_share
 SCHEMA_VERSION = "1.0"
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-Unit = Literal["s", "B", "share"]
+Unit = Literal["s", "B", "share", "perplexity"]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -52,6 +52,7 @@ class Reason(StrEnum):
     TOO_FEW_RUNS = "TOO_FEW_RUNS"
     SIZE_CONTRADICTED = "SIZE_CONTRADICTED"
     NO_ACCURACY_RECORD = "NO_ACCURACY_RECORD"
+    NO_LOSSES = "NO_LOSSES"
     NO_TEACHER_RECORD = "NO_TEACHER_RECORD"
     OTHER_DATASET = "OTHER_DATASET"
     NOT_REPEATABLE = "NOT_REPEATABLE"
@@ -167,11 +168,13 @@ def overall(criteria: tuple[Criterion, ...]) -> Outcome:
 
 
 def value_text(value: float | None, unit: Unit) -> str:
-    """`value` as a person reads it: '5.00 ms', '1.20 MB', '97.30 %'; 'unknown' for None."""
+    """`value` as a person reads it: '5.00 ms', '1.20 MB', '97.30 %', '23.41'; 'unknown' for None."""
     if value is None:
         return "unknown"
     if unit == "s":
         return text_from_s(value)
+    if unit == "perplexity":
+        return f"{value:.2f}"
     return text_from_bytes(value) if unit == "B" else text_from_share(value, 2)
 
 

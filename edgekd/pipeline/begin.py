@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgekd.trials.bake_off import Compared, Start
 
 BEGUN, WEIGHTS, STARTS = "begun.json", "begun.safetensors", "starts"
-MOST_JUDGES = 500  # validation examples that judge a start, evenly spaced, our choice
 WARMUP_SHARE = 0.2  # of the few steps that a start is tried for, our choice
 USED = "used.json"  # the time that the comparison took
 
@@ -151,8 +150,10 @@ class _Kitchen:
     @cached_property
     def judges(self) -> Any:
         """Evenly spaced examples of the validation part."""
+        from edgekd.distill.tasks import task_of
+
         rows = len(self.taught.validation)
-        picked = min(rows, MOST_JUDGES)
+        picked = min(rows, task_of(self.settings.task).most_judges)
         return self.taught.validation.select([index * rows // picked for index in range(picked)])
 
     def begun(self, start: Start) -> tuple[Any, Initialisation]:

@@ -109,20 +109,24 @@ class Context:
     @cached_property
     def splits(self) -> Splits:
         """The data set, read once."""
+        from edgekd.data.documents import load_documents
         from edgekd.data.sources import load_splits
 
         self.progress.update("reading the data")
         words = self.words
+        if words.head == "language":
+            return load_documents(self.recipe.data, base=self.base)
         return load_splits(self.recipe.data, base=self.base, kind=words.kind, labelled=words.labelled)
 
     @cached_property
     def checks(self) -> Checks:
         """What was found in the data set, looked at once. Errors: DataError for one that cannot be used."""
-        from edgekd.data.checks import checked
+        from edgekd.data.checks import checked, checked_documents
 
         splits = self.splits
         self.progress.update("checking the data")
-        return checked(splits, data_used(self.recipe.data, self.base))
+        check = checked_documents if self.words.head == "language" else checked
+        return check(splits, data_used(self.recipe.data, self.base))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -221,7 +225,8 @@ def data_facts(data: Data, base: Path) -> Any:
     files: list[Path] = []
     if source.is_file():
         beside = [source.parent / name for name in (used.validation, used.test) if name]
-        files = [source, *(path for path in beside if path.is_file() and path != source)]
+        below = [path for folder in beside if folder.is_dir() for path in sorted(folder.rglob("*")) if path.is_file()]
+        files = [source, *(path for path in beside if path.is_file() and path != source), *below]
     elif source.is_dir():
         # A named training part ends all guessing; images that a table names lie in folders below.
         named = [name for name in (used.train, used.validation, used.test) if name]
@@ -241,7 +246,8 @@ def _data_file_facts(path: Path, source: Path) -> list[Any]:
     if path.parent in (source, source.parent):
         return file_facts(path)
     facts = path.stat()
-    return [path.relative_to(source).as_posix(), facts.st_size, facts.st_mtime_ns]
+    root = source if source.is_dir() else source.parent
+    return [path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns]
 
 
 def machine_facts(choice: HostChoice) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -63,8 +64,17 @@ def work(context: Context, scratch: Path) -> Done:
     return Done(
         (context.path(STUDENT), context.path(STUDENT_JSON)),
         f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
-        f"{shown} on the validation part (teacher {known}); {ending_text(table['stopped'])}{warning}",
+        f"{shown} on the validation part (teacher {known}){_perplexities(context, table)}; "
+        f"{ending_text(table['stopped'])}{warning}",
     )
+
+
+def _perplexities(context: Context, table: dict[str, Any]) -> str:
+    """', perplexity 23.4 (teacher 20.1)' of a language model, else nothing."""
+    if context.words.head != "language":
+        return ""
+    own, its = (math.exp(table[f"{who}validation_loss"]) for who in ("", "teacher_"))
+    return f", perplexity {own:.2f} (teacher {its:.2f})"
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
@@ -92,7 +102,8 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
     settings = replace(
         student_settings(recipe.distill, recipe.budget, recipe.task), max_seconds=max(0.0, left_s - before_s),
-        teacher_validation_loss=its.loss, teacher_validation_accuracy=task.score(its),
+        teacher_validation_loss=its.loss,
+        teacher_validation_accuracy=None if task.ranked_by_loss() else task.score(its),
     )  # fmt: skip
     train(
         student, taught.train, validation, settings, scratch, teacher=taught.teacher, pad_token_id=pad,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,10 +51,14 @@ def work(context: Context, scratch: Path) -> Done:
     for entry, record in exported:
         paths.append(records / f"accuracy-{entry.name}.json")
         write_record(record, paths[-1])
-    found = [
-        f"{entry.name} {text_from_bytes(entry.size_bytes)} {text_from_share(r.accuracy, 2)}" for entry, r in exported
-    ]
+    found = [f"{entry.name} {text_from_bytes(entry.size_bytes)} {_quality(record)}" for entry, record in exported]
     return Done((context.path(ARTIFACTS), *paths), "; ".join(found))
+
+
+def _quality(record: AccuracyRecord) -> str:
+    if record.losses is not None:
+        return f"perplexity {record.losses.perplexity:.2f}"
+    return text_from_share(record.accuracy, 2)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,15 @@ class _Prepared:
 
     model: Any
     kind: Literal["text", "image"]
-    parity: Callable[[], Iterator[dict[str, Any]]]
-    test: Callable[[], Iterator[dict[str, Any]]]
+    parity: Callable[[], Iterator[Mapping[str, Any]]]
+    test: Callable[[], Iterator[Mapping[str, Any]]]
 
 
 def _prepared(context: Context, folder: Path) -> _Prepared:
     from edgekd.data.encode import encode, load_tokenizer, numpy_batches
+
+    if context.words.head == "language":
+        return _prepared_language(context, folder)
 
     splits, batch = context.splits, context.recipe.bench.batch
     preprocessing = read_preprocessing(folder)
@@ -94,6 +101,24 @@ def _teachers_truth(context: Context) -> Any:
     context.progress.update("asking the teacher about the test part")
     teacher = _prepared(context, context.path(TEACHER))
     return torch_logits(teacher.model, teacher.test())
+
+
+def _prepared_language(context: Context, folder: Path) -> _Prepared:
+    """As _prepared; parity is looked at on as many blocks as hold parity.examples tokens."""
+    from edgekd.data.blocks import blocks
+    from edgekd.data.encode import load_tokenizer
+    from edgekd.export.language import token_batches
+
+    splits, batch = context.splits, context.recipe.bench.batch
+    preprocessing, tokenizer = read_preprocessing(folder), load_tokenizer(folder)
+    shown, test = (blocks(part, preprocessing, tokenizer) for part in (splits.validation, splits.test))
+    rows = -(-context.recipe.parity.examples // preprocessing.max_length)
+    return _Prepared(
+        model=read_trained(folder, splits.label_names, context.recipe.task),
+        kind="text",
+        parity=lambda: token_batches(shown, batch, rows),
+        test=lambda: token_batches(test, batch),
+    )
 
 
 def _exported(
@@ -124,6 +149,7 @@ def _proved(
     context: Context, path: Path, precision: str, role: Role, prepared: _Prepared, reference: Any, truth: Any
 ) -> tuple[Entry, AccuracyRecord]:
     from edgekd.export.embeddings import embedding_record
+    from edgekd.export.language import language_record
     from edgekd.export.parity import accuracy_record, check_parity, require
 
     context.progress.update(f"comparing {path.stem} with the trained model")
@@ -132,11 +158,11 @@ def _proved(
     require(result, precision, limits, name=path.name)
     entry = entry_from_file(path, name=path.stem, precision=precision, role=role, parity=result)
     context.progress.update(f"accuracy of {path.stem} on the test part")
-    splits, source = context.splits, data_used(context.recipe.data, context.base).source
-    made, batches, name, digest = artifact(entry), prepared.test(), splits.test.name, splits.test.sha256
+    test, source = context.splits.test, data_used(context.recipe.data, context.base).source
+    made, batches = artifact(entry), prepared.test()
+    told: dict[str, Any] = {"dataset": source, "split": test.name, "dataset_sha256": test.sha256}
+    if context.words.head == "language":
+        return entry, language_record(path, made, batches, **told)
     if truth is not None:
-        record = embedding_record(path, made, batches, truth, dataset=source, split=name, dataset_sha256=digest)
-    else:
-        labels = splits.test.labels.tolist()
-        record = accuracy_record(path, made, batches, labels, dataset=source, split=name, dataset_sha256=digest)
-    return entry, record
+        return entry, embedding_record(path, made, batches, truth, **told)
+    return entry, accuracy_record(path, made, batches, test.labels.tolist(), **told)

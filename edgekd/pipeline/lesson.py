@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline.context import CACHE, TEACHER, Context
+from edgekd.pipeline.encoded import encoded, encoded_key
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
 
     Errors: InputError, RecordError, TrainingError.
     """
-    from edgekd.data.encode import encode, encoding_key, load_tokenizer
+    from edgekd.data.encode import load_tokenizer
     from edgekd.distill.tasks import task_of
 
     splits, place = context.splits, context.path(TEACHER)
@@ -124,17 +125,18 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
     pad = getattr(tokenizer, "pad_token_id", None)
     teacher = read_trained(place, splits.label_names, context.recipe.task)
     context.progress.update("encoding the data")
-    train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
-    task = task_of(context.recipe.task)
+    name = context.recipe.task
+    task = task_of(name)
 
-    def answered(part: Examples, encoded: Any) -> Any:
+    def answered(part: Examples) -> Any:
         return task.cached(
-            teacher, encoded, context.path(CACHE), key=encoding_key(part, preprocessing), batch_size=64,
-            pad_token_id=pad,
+            teacher, encoded(name, part, preprocessing, tokenizer), context.path(CACHE),
+            key=encoded_key(name, part, preprocessing), batch_size=64, pad_token_id=pad,
+            top_k=context.recipe.distill.top_k,
             on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),
         )  # fmt: skip
 
-    train_set = answered(splits.train, train_set)
-    if task.truth_of_teacher:
-        validation = answered(splits.validation, validation)
-    return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad, context.recipe.task)
+    train_set = answered(splits.train)
+    held_out = splits.validation
+    validation = answered(held_out) if task.truth_of_teacher else encoded(name, held_out, preprocessing, tokenizer)
+    return Lesson(teacher, tokenizer, preprocessing, train_set, validation, pad, name)

@@ -20,6 +20,7 @@ from edgekd.pipeline.context import (
     data_used,
     model_facts,
 )
+from edgekd.pipeline.encoded import encoded
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
 from edgekd.pooling import is_encoder, pooling_of
@@ -62,7 +63,6 @@ def out_of_time(table: dict[str, Any]) -> str:
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
-    from edgekd.data.encode import encode
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
 
@@ -71,8 +71,10 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     check_start(recipe, teacher.model.config.model_type)
     context.progress.update("encoding the data")
     wanted = [name for name in splits.parts if name != "test" or splits.kind == "text"]
-    parts = {name: encode(splits.parts[name], teacher.preprocessing, teacher.tokenizer) for name in wanted}
-    if splits.kind == "text":
+    parts = {
+        name: encoded(recipe.task, splits.parts[name], teacher.preprocessing, teacher.tokenizer) for name in wanted
+    }
+    if splits.kind == "text" and context.words.head != "language":
         truncated = _truncated(splits, parts, teacher)
         checks = replace(checks, truncated=truncated, max_length=teacher.preprocessing.max_length)
     for warning in checks.warnings:

@@ -10,7 +10,14 @@ from edgekd.report.run import RunFolder
 from edgekd.report.steps import missing
 from edgekd.units import text_from_s, text_from_share
 
-_NAMES = {"memory": "peak memory", "size": "file size", "accuracy": "accuracy", "accuracy_drop": "accuracy lost"}
+_NAMES = {
+    "memory": "peak memory",
+    "size": "file size",
+    "accuracy": "accuracy",
+    "accuracy_drop": "accuracy lost",
+    "perplexity": "perplexity",
+    "perplexity_rise": "perplexity above the teacher's",
+}
 
 
 def headline(run: RunFolder) -> Html:

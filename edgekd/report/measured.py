@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgekd.record import AccuracyRecord, Artifact, LatencyRecord, PairedRecord
+from edgekd.record import AccuracyRecord, Artifact, LatencyRecord, Losses, PairedRecord
 from edgekd.stats import quantile
 from edgekd.units import seconds_from_ns, text_from_share
 
@@ -55,6 +55,11 @@ class Measured:
     def answers(self) -> AccuracyRecord | None:
         """The accuracy record with the most examples."""
         return max(self.accuracy, key=lambda record: len(record.labels), default=None)
+
+    @property
+    def losses(self) -> Losses | None:
+        """What that record holds of a language model's losses."""
+        return self.answers.losses if self.answers else None
 
 
 def measured(records: Sequence[LatencyRecord | PairedRecord | AccuracyRecord]) -> list[Measured]:
@@ -106,3 +111,8 @@ def points_text(value: float, reference: float) -> str:
     """'-0.56 points': how far one share is from another."""
     difference = 100 * (value - reference)
     return f"{difference:+.2f} points" if f"{difference:.2f}" not in ("0.00", "-0.00") else "equal"
+
+
+def rise_text(value: float, reference: float) -> str:
+    """'+5.2 %': how far a perplexity is above another."""
+    return f"{100 * (value / reference - 1):+.1f} %"

@@ -13,7 +13,7 @@ from edgekd.gate.compare import Comparison
 from edgekd.gate.files import read_verdict
 from edgekd.gate.verdict import Criterion, Verdict
 from edgekd.record import LatencyRecord, read_records
-from edgekd.report.measured import Measured, measured, points_text, share_text, speed_text
+from edgekd.report.measured import Measured, measured, points_text, rise_text, share_text, speed_text
 from edgekd.stats import quantile
 from edgekd.text import printable
 from edgekd.units import seconds_from_ns, text_from_bytes, text_from_count, text_from_s, text_from_share
@@ -206,4 +206,7 @@ def _beside(found: Measured, teacher: Measured | None) -> str:
     said.append(f"{share_text(found.artifact.size_bytes, teacher.artifact.size_bytes)} of the size")
     if found.answers and teacher.answers:
         said.append(points_text(found.answers.accuracy, teacher.answers.accuracy))
+    if found.losses and teacher.losses:
+        own_perplexity, its_perplexity = found.losses.perplexity, teacher.losses.perplexity
+        said.append(f"perplexity {own_perplexity:.2f} ({rise_text(own_perplexity, its_perplexity)})")
     return ", ".join(said)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgekd.report.markup import Html, element, join
-from edgekd.report.measured import Measured, points_text, share_text, speed_text
+from edgekd.report.measured import Measured, points_text, rise_text, share_text, speed_text
 from edgekd.report.run import RunFolder
 from edgekd.report.steps import missing
 from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
@@ -54,6 +54,14 @@ def rows_for(run: RunFolder) -> list[Row]:
         answers = found.answers
         return f"n = {len(answers.labels)}" if answers else ""
 
+    def perplexity(found: Measured) -> float | None:
+        return found.losses.perplexity if found.losses else None
+
+    def tokens(found: Measured) -> str:
+        return f"{found.losses.tokens} tokens" if found.losses else ""
+
+    language = any(found.losses for found in run.measured)
+
     def quantile(p: float) -> Callable[[Measured], float | None]:
         return lambda found: found.quantile_s(p)
 
@@ -61,6 +69,7 @@ def rows_for(run: RunFolder) -> list[Row]:
         Row("parameters", parameters, text_from_count, share_text),
         Row("size on disk", lambda found: float(found.artifact.size_bytes), text_from_bytes, share_text),
         Row("accuracy", accuracy, lambda value: text_from_share(value, 2), points_text, examples),
+        *([Row("perplexity", perplexity, lambda value: f"{value:.2f}", rise_text, tokens)] if language else []),
         Row("p50 latency", quantile(0.5), text_from_s, speed_text),
         Row("p95 latency", quantile(0.95), text_from_s, speed_text),
         Row("p99 latency", quantile(0.99), text_from_s, speed_text),

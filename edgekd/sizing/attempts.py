@@ -34,11 +34,11 @@ MENDED_BY_SIZE = ("MISSED", "TOO_CLOSE", "BURSTS", "DRIFT")
 class Truth(Model):
     """One limit of one exported student: `expected` before any training, and what the gate found.
 
-    Units: all numbers are in `unit`; `expected` is None for a share of right answers, which nobody foretold.
+    Units: all numbers are in `unit`; `expected` is None for accuracy and perplexity, which nobody foretold.
     """
 
     metric: str
-    unit: Literal["s", "B", "share"]
+    unit: Literal["s", "B", "share", "perplexity"]
     limit: float
     expected: float | None
     estimate: float | None
@@ -50,7 +50,7 @@ class Truth(Model):
     @property
     def cost(self) -> bool:
         """Whether it grows with the student: a latency, the memory or the size."""
-        return self.unit != "share"
+        return self.unit in ("s", "B")
 
     @property
     def found(self) -> float | None:

@@ -28,7 +28,10 @@ from edgekd.students.locate import check_folder, locate_model
 from edgekd.students.sentence import pooling_for
 from edgekd.text import listing, printable
 
-__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_encoder", "load_model", "locate_model"]
+__all__ = [
+    "LoadedClassifier", "load_classifier", "load_config", "load_encoder", "load_model", "load_with_report",
+    "locate_model",
+]  # fmt: skip
 
 # Typed loosely: its functions carry no annotations.
 _library_log: Any = logging
@@ -70,6 +73,10 @@ def load_model(name: str, head: Head, labels: list[str], *, seed: int) -> Loaded
     """The located model `name` with this `head`; see load_classifier and load_encoder. Errors: as there."""
     if head == "none":
         return load_encoder(name)
+    if head == "language":
+        from edgekd.students.language import load_language_model
+
+        return LoadedClassifier(load_language_model(name), fresh_head=False, note="")
     if head not in ("sequence", "tokens"):
         raise InputError(f"{name}: a model with the head {head} is no classifier, expected one")
     return load_classifier(name, labels, seed=seed, head=head)
@@ -87,7 +94,7 @@ def load_classifier(name: str, labels: list[str], *, seed: int, head: Head = "se
     config = load_config(name)
     saved = [label for _, label in sorted((config.id2label or {}).items())]
     _set_labels(config, labels)
-    model, info = _load(name, config, head)
+    model, info = load_with_report(name, config, head)
     other_shape = {item[0] for item in info["mismatched_keys"]}
     missing = set(info["missing_keys"]) | other_shape
     foreign = sorted(key for key in missing if not _in_head(model, key))
@@ -111,7 +118,7 @@ def load_encoder(name: str, *, mode: PoolingMode | None = None, normalised: bool
     config = load_config(name)
     spec_from_config(config, head="none")
     set_pooling(config, pooling_for(name, config, mode=mode, normalised=normalised))
-    model, info = _load(name, config, "none")
+    model, info = load_with_report(name, config, "none")
     foreign = sorted({*info["missing_keys"], *(item[0] for item in info["mismatched_keys"])})
     if foreign:
         raise InputError(f"{name}: its weights do not fit its config.json: {listing(foreign, limit=3)}")
@@ -127,7 +134,13 @@ def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
         config.pad_token_id = end[0] if isinstance(end, list) else end
 
 
-def _load(name: str, config: PreTrainedConfig, head: Head = "sequence") -> tuple[PreTrainedModel, dict[str, Any]]:
+def load_with_report(
+    name: str, config: PreTrainedConfig, head: Head = "sequence"
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model `name` with this `head`, in evaluation mode, and what transformers says of its weights.
+
+    Errors: InputError for a local model, ToolError when the hub cannot be reached.
+    """
     auto = auto_class(head, "vit" if config.model_type == "vit" else "other")
     options = {"add_pooling_layer": False} if head == "none" else {}
     # Missing weights are drawn by the library before we draw them ourselves; the caller's random state stays.

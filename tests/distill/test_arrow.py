@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from edgekd.distill.arrow import flat_values, list_lengths, stream_bytes, table_of_logits, value_bytes
+from edgekd.distill.arrow import flat_values, list_lengths, stream_bytes, table_of_rows, value_bytes
 
 
 def content(column: Any) -> bytes:
@@ -13,7 +13,7 @@ def content(column: Any) -> bytes:
 
 def test_a_table_of_logits_reads_back_as_it_was_written() -> None:
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
-    data = stream_bytes(table_of_logits("row", np.array([4, 5, 9]), "logits", logits))
+    data = stream_bytes(table_of_rows({"row": np.array([4, 5, 9]), "logits": logits}))
     table = pa.ipc.open_stream(data).read_all()
     assert table["row"].to_pylist() == [4, 5, 9]
     assert table["logits"].to_pylist() == logits.tolist()

@@ -33,6 +33,12 @@ def test_names_the_model_does_not_take_are_left_alone(bert: Any, ragged: Ragged)
     np.testing.assert_array_equal(torch_logits(bert, spare), torch_logits(bert, batches))
 
 
+def test_labels_are_not_shown_to_the_model(bert: Any, ragged: Ragged) -> None:
+    batches = ragged("bert")
+    beyond = [{**batch, "labels": np.full(len(batch["input_ids"]), 10**6)} for batch in batches]
+    np.testing.assert_array_equal(torch_logits(bert, beyond), torch_logits(bert, batches))
+
+
 def test_no_batch_is_an_error(bert: Any) -> None:
     with pytest.raises(DataError, match="found no batch"):
         torch_logits(bert, [])

@@ -146,3 +146,15 @@ def test_the_sequence_is_the_recipes_or_what_was_chosen(tmp_path: Path) -> None:
     write_json(tmp_path / "students.json", {"sequence": 32})
     with pytest.raises(RecordError, match=r"sequence is 32, expected one of space\.sequence"):
         _ = several.sequence
+
+
+def test_documents_in_a_folder_beside_the_training_file_count(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "held" / "deep").mkdir(parents=True)
+    story = tmp_path / "held" / "deep" / "story.txt"
+    story.write_text("two", encoding="utf-8")
+    data = Data(source="train.txt", validation="held", test="held")
+    before = data_facts(data, tmp_path)
+    assert data_facts(data, tmp_path) == before
+    story.write_text("another", encoding="utf-8")
+    assert data_facts(data, tmp_path) != before

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekd.report.measured import measured, points_text, share_text, speed_text
+from edgekd.report.measured import measured, points_text, rise_text, share_text, speed_text
 from edgekd.report.run import RunFolder
 
 
@@ -36,3 +36,7 @@ def test_shares_and_points() -> None:
     assert points_text(0.9744, 0.98) == "-0.56 points"
     assert points_text(0.98, 0.9744) == "+0.56 points"
     assert points_text(0.98, 0.98) == "equal"
+
+
+def test_a_rise_is_said_in_percent() -> None:
+    assert [rise_text(value, 20.0) for value in (21.0, 20.0, 15.0)] == ["+5.0 %", "+0.0 %", "-25.0 %"]

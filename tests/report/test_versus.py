@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from page_reader import Page
 
+from edgekd.record import Losses
 from edgekd.report.run import RunFolder
 from edgekd.report.versus import versus
 
@@ -40,3 +41,20 @@ def test_accuracy_alone_leaves_latency_open(whole: RunFolder) -> None:
 
 def test_nothing_measured_names_the_command(sized_only: RunFolder) -> None:
     assert "edgekd run quickstart" in Page(versus(sized_only).text).said
+
+
+def test_language_models_show_their_perplexity_beside_the_teachers(whole: RunFolder) -> None:
+    assert "perplexity" not in versus(whole).text
+    told = [
+        record.model_copy(update={"losses": Losses(sum_nats=nats * 500, tokens=500)})
+        for record, nats in zip(whole.accuracy, (3.0, 3.1, 3.2), strict=True)
+    ]
+    page = versus(replace(whole, accuracy=tuple(told))).text
+    teacher = next(record for record in told if record.artifact.role == "teacher")
+    assert teacher.losses is not None
+    assert f"{teacher.losses.perplexity:.2f}" in page
+    assert "500 tokens" in page
+    for record in told:
+        assert record.losses is not None
+        rise = 100 * (record.losses.perplexity / teacher.losses.perplexity - 1)
+        assert record is teacher or f"{rise:+.1f} %" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekd.distill.tasks.base import Answers, Asked, Task
+from edgekd.distill.tasks.causal_lm import CausalLm
 from edgekd.distill.tasks.classification import Classification
 from edgekd.distill.tasks.embedding import Embedding
 from edgekd.task import TaskName
@@ -13,6 +14,7 @@ _TASKS: dict[TaskName, Task] = {
     "text-classification": Classification("text-classification"),
     "image-classification": Classification("image-classification"),
     "sentence-embedding": Embedding(),
+    "causal-lm": CausalLm(),
 }
 
 

@@ -76,6 +76,7 @@ class Task(ABC):
     name: TaskName
     teacher_columns: tuple[str, ...] = ("teacher_logits",)
     truth_of_teacher: bool = False
+    most_judges: int = 500  # validation examples that judge how a student starts, our choice
 
     @property
     def words(self) -> TaskWords:
@@ -143,8 +144,12 @@ class Task(ABC):
         batch_size: int,
         pad_token_id: int | None,
         on_rows: OnRows | None,
+        top_k: int = 0,  # noqa: ARG002  for tasks of which all answers would be too many to keep
     ) -> datasets.Dataset:
-        """`dataset` with the teacher's part as columns, asked once. Errors: as edgekd.distill.cache.cached_logits."""
+        """`dataset` with the teacher's part as columns, asked once. Errors: as edgekd.distill.cache.cached_logits.
+
+        `top_k` is how many answers are kept of a task that has too many to keep them all; else it has no meaning.
+        """
         return cached_logits(
             teacher, dataset, folder, key=key, batch_size=batch_size, pad_token_id=pad_token_id, on_rows=on_rows
         )

@@ -123,6 +123,7 @@ class Embedding(Task):
         batch_size: int,
         pad_token_id: int | None,
         on_rows: OnRows | None,
+        top_k: int = 0,
     ) -> datasets.Dataset:
         pooling = pooling_of(teacher.config)
         told = None if pooling is None else asdict(pooling)

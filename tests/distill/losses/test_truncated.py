@@ -121,3 +121,19 @@ def test_four_answers_of_ten_bring_a_student_nearer_to_its_teacher_than_labels_a
     taught, alone = nearer_than_labels_alone(of_four)
     assert taught < 0.8 * alone
     assert kept(answers(teacher())[0], 4)[1].exp().sum(-1).mean() < 0.9999, "there was a tail"
+
+
+def test_a_tail_that_was_stored_is_taken_instead_of_what_is_missing_from_one() -> None:
+    ours, its = random_logits(1, 6, VOCABULARY), random_logits(2, 6, VOCABULARY)
+    ids, known = kept(its, 4)
+    tail = (1 - known.exp().sum(dim=-1)).log()
+    torch.testing.assert_close(
+        truncated_kl_loss(ours, ids, known, log_tail=tail), truncated_kl_loss(ours, ids, known), rtol=1e-5, atol=1e-6
+    )
+    # Rounded, the kept ones may add up to more than 1; what is stored of the rest still counts.
+    one, tails = torch.tensor([[0, 1]]), torch.tensor([math.log(0.05)])
+    rounded, student = torch.tensor([[math.log(0.7), math.log(0.32)]]), torch.tensor([[0.5, 0.3, 0.1, 0.1]]).log()
+    by_hand = 0.7 * math.log(0.7 / 0.5) + 0.32 * math.log(0.32 / 0.3) + 0.05 * math.log(0.05 / 0.2)
+    assert truncated_kl_loss(student, one, rounded, log_tail=tails).item() == pytest.approx(by_hand, rel=1e-5)
+    with pytest.raises(InputError, match="one for each row"):
+        truncated_kl_loss(ours, ids, known, log_tail=tail[:3])
