@@ -54,7 +54,14 @@ def language_model(family: str) -> StudentSpec:
     heads = LANGUAGE_HIDDEN // spec.head_dim
     ffn = spec.ffn * LANGUAGE_HIDDEN // spec.hidden
     return replace(
-        spec, hidden=LANGUAGE_HIDDEN, heads=heads, kv_heads=heads, ffn=ffn, vocabulary=LANGUAGE_VOCABULARY, labels=0
+        spec,
+        hidden=LANGUAGE_HIDDEN,
+        heads=heads,
+        kv_heads=heads,
+        ffn=ffn,
+        vocabulary=LANGUAGE_VOCABULARY,
+        labels=0,
+        head="language",
     )
 
 
