@@ -63,7 +63,7 @@ def test_a_vit_brings_its_own_sequence() -> None:
         ({}, {"batch": 1, "sequence": 41}, "expected 1 to 40"),
         ({}, {"batch": 1, "sequence": 0}, "expected 1 to 40"),
         ({"architecture": "roberta"}, {"batch": 1, "sequence": 39}, "expected 1 to 38"),
-        ({"labels": 0}, {"batch": 1, "sequence": 4}, "no labels"),
+        ({"labels": 0, "head": ""}, {"batch": 1, "sequence": 4}, "no labels"),
         ({"token_types": 0}, {"batch": 1, "sequence": 4}, "token types"),
         ({"architecture": "llama", "heads": 3, "kv_heads": 3}, {"batch": 1, "sequence": 4}, "multiple of heads"),
     ],

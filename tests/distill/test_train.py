@@ -220,7 +220,7 @@ def test_max_examples_bounds_the_training_part(tmp_path: Path) -> None:
 
 
 def test_alpha_without_teacher_logits_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Task\.cached"):
+    with pytest.raises(InputError, match=r"has no column .teacher_logits.; let the task add it"):
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, alpha=0.9), tmp_path)
 
 
