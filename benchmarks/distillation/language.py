@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,11 @@ class Bench:
         """The run folder, with the seed of a student's training."""
         return Context(load_recipe(self._recipe, self._overrides(seed)), self.root / "run", Path.cwd())
 
+    @cached_property
+    def taught(self) -> Lesson:
+        """The blocks with what the teacher says of them; the same for all seeds."""
+        return lesson(self.context(17), None)
+
     def losses(self, model: Any, taught: Lesson, context: Context) -> dict[str, list[float]]:
         """The summed loss [nats] and the tokens of each block of the test part."""
         test = blocks(context.splits.test, taught.preprocessing, taught.tokenizer)
@@ -160,7 +166,7 @@ class Bench:
         path = self.root / "test-teacher.json"
         if not path.exists():
             context = self.context(17)
-            taught = lesson(context, None)
+            taught = self.taught
             read = sum(int((np.asarray(labels) != -100).sum()) for labels in taught.train["labels"])
             write_json(path, {**self.losses(taught.teacher, taught, context), "training_tokens": read})
         table: dict[str, Any] = read_json(path)
@@ -177,7 +183,7 @@ class Bench:
     def train(self, share: float, arm: str, seed: int) -> None:
         """Train one student and let it read the test part."""
         context, place = self.context(seed), make_folder(self._place(share, arm, seed))
-        taught, spec = lesson(context, None), student_of(share)
+        taught, spec = self.taught, student_of(share)
         begun: dict[str, Any] = {"method": "random"}
         if arm == "random":
             student: Any = build(spec, taught.teacher.config, seed=seed)

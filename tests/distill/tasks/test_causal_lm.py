@@ -1,4 +1,5 @@
-import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import lm_processes as driver
 from lm_lessons import by_hand, rows, teacher, tokenizer
 from tiny_language import tiny_llama
 
@@ -131,17 +133,32 @@ def test_a_distilled_student_learns_and_the_epoch_of_the_least_loss_is_kept(tmp_
     assert result.best.validation_accuracy == pytest.approx(TASK.score(found))
 
 
-def test_parts_of_a_step_with_different_numbers_of_tokens_add_up_to_the_whole(tmp_path: Path) -> None:
-    """The last block is a short one; a step of two halves must not count its tokens more than others."""
-    data = cached(rows(0, 3), tmp_path / "cache", 16)
-    weights = []
-    for parts in (1, 2, 4):
-        student = tiny_llama(len(tokenizer()), seed=5, layers=1)
-        options = settings(epochs=1, batch_size=4 * math.ceil(len(data) / 4), accumulation=parts)
-        train(student, data, rows(60, 1), options, tmp_path / f"run{parts}")
-        weights.append(torch.cat([weight.detach().flatten() for weight in student.parameters()]))
-    for other in weights[1:]:
-        torch.testing.assert_close(other, weights[0], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_steps_in_parts_and_in_two_processes_have_the_gradients_of_whole_ones(
+    two: Path, tmp_path: Path, family: str
+) -> None:
+    """The last block is a short one; whoever takes it must not count its tokens more than others."""
+    whole = driver.gradients(tmp_path, family, 1)
+    assert len(whole) == 3
+    others = [driver.gradients(tmp_path / str(parts), family, 1, parts) for parts in (2, 4, 8)]
+    others += [torch.load(two / f"{rank}.pt")[family] for rank in range(2)]
+    for other in others:
+        for step, expected in zip(other, whole, strict=True):
+            torch.testing.assert_close(step, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes on this machine's loopback leave."""
+    folder = tmp_path_factory.mktemp("two")
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", driver.__file__]
+    run = subprocess.run(
+        [*command, str(folder)], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return folder
 
 
 def test_a_student_of_the_same_weights_is_faithful_and_an_untrained_one_is_warned_of() -> None:
