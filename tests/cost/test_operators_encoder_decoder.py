@@ -197,7 +197,11 @@ def test_the_counts_of_all_layers_grow_evenly_with_either_depth() -> None:
         ),
         (T5, {"batch": 1, "sequence": 0}, "the sequence is 0, expected at least 1"),
         (T5, {"batch": 1, "sequence": 5, "target": 0}, "the target is 0, expected at least 1"),
-        (replace(T5, labels=2, head="sequence"), {"batch": 1, "sequence": 5}, "counted as a language model, found 2 labels"),
+        (
+            replace(T5, labels=2, head="sequence"),
+            {"batch": 1, "sequence": 5},
+            "counted as a language model, found 2 labels",
+        ),
         (replace(T5, tied=False), {"batch": 1, "sequence": 5}, "ties the head of every t5"),
     ],
 )
