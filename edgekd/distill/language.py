@@ -77,12 +77,13 @@ def token_answers(
     """What `model` says of every token that `dataset` asks for. Errors: DataError, Diverged."""
     parts: list[tuple[NDArray[Any], ...]] = []
     for labels, (logits,) in batch_logits((model,), dataset, batch_size, pad_token_id):
-        asked = labels != IGNORED
-        truth = labels[asked]
-        known = torch.log_softmax(logits.cpu()[asked], dim=-1)
+        asked = (labels != IGNORED).to(logits.device)
+        truth = labels.to(logits.device)[asked]
+        known = torch.log_softmax(logits[asked], dim=-1)
         best = known.max(dim=-1)
         losses = -known.gather(-1, truth[:, None])[:, 0]
-        parts.append(tuple(one.numpy() for one in (losses.double(), best.indices, truth, best.values.double().exp())))
+        found = (losses.double(), best.indices, truth, best.values.double().exp())
+        parts.append(tuple(one.cpu().numpy() for one in found))
     if not sum(len(part[0]) for part in parts):
         raise DataError("prediction: the data set asks for no token, expected at least one")
     return TokenAnswers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -102,8 +103,8 @@ def token_divergence(
     """
     total, tokens = 0.0, 0
     for labels, (own, its) in batch_logits((student, teacher), dataset, batch_size, pad_token_id):
-        asked = labels != IGNORED
-        known, ours = (torch.log_softmax(logits.cpu()[asked], dim=-1) for logits in (its, own))
+        asked = (labels != IGNORED).to(its.device)
+        known, ours = (torch.log_softmax(logits.to(its.device)[asked], dim=-1) for logits in (its, own))
         total += float((known.exp() * (known - ours)).sum(dim=-1).double().sum())
         tokens += int(asked.sum())
     return total / max(1, tokens)
