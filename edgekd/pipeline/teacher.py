@@ -63,6 +63,10 @@ def out_of_time(table: dict[str, Any]) -> str:
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
+    from edgekd.data.extras import library
+
+    for needed in ("numpy", "datasets", "torch", "transformers"):
+        library(needed)
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
 
