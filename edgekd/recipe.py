@@ -16,6 +16,7 @@ from edgekd.errors import RecipeError
 from edgekd.sla import Sla
 from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
+from edgekd.task import TASKS, TaskName
 from edgekd.teaching import ChangingAlpha, ChangingTemperature, HiddenStates, Relations, SoftLoss
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
@@ -212,7 +213,7 @@ class Recipe(Model):
     """Everything a run needs. See docs/recipe.md; `edgekd schema recipe` prints the JSON Schema."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    task: Literal["text-classification", "image-classification"]
+    task: TaskName
     teacher: Teacher
     data: Data
     space: Space = Space()
@@ -252,7 +253,7 @@ class Recipe(Model):
             if sequences is None:
                 continue
             longest = max(sequences) if isinstance(sequences, list) else sequences
-            if self.task == "image-classification":
+            if TASKS[self.task].kind == "image":
                 raise ValueError(f"{name} has no meaning for images; remove it")
             if longest > self.data.max_length:
                 raise ValueError(f"{name} {longest} is longer than data.max_length {self.data.max_length}")

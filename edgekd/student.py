@@ -17,6 +17,10 @@ Precision = Literal["fp32", "fp16", "int8", "int4", "fp32-fused", "int8-fused"]
 """What numbers a file holds; `-fused` is the variant of its graph with operators joined before it reaches the board."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+Head = Literal["sequence", "tokens", "language", "none"]
+"""What a model answers: labels for an input or for each of its tokens, the next token, or its last hidden states."""
+HEADS: tuple[Head, ...] = get_args(Head)
+
 
 def numbers_of(precision: str) -> str:
     """The precision without the variant of the graph: 'int8' of 'int8-fused'."""
@@ -29,7 +33,8 @@ class StudentSpec:
 
     `architecture` is the `model_type` of transformers. `hidden` is the width of the residual stream, `heads` the query
     heads of `head_dim` each, `kv_heads` the key and value heads, `ffn` the inner width of the feed-forward block.
-    `labels` > 0 means a classification head, 0 a language-model head (`tied` to the embeddings or not). `positions` are
+    `labels` > 0 means a classification head, 0 a language-model head (`tied` to the embeddings or not), unless `head`
+    says more: "tokens" are labels for each token, "none" is an encoder that gives its hidden states. `positions` are
     the rows of the table of positions; those of a T5 stand for distances and set no limit to an input. An
     encoder-decoder has `layers` in its encoder and `decoder_layers` in its decoder, as many unless told otherwise; a
     `gated` T5 multiplies its feed-forward block by a gate (T5 1.1, Flan-T5).
@@ -55,6 +60,7 @@ class StudentSpec:
     channels: int = 0
     decoder_layers: int = 0
     gated: bool = False
+    head: str = ""
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -70,7 +76,10 @@ class StudentSpec:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.decoder_layers == 0 and self.family == "encoder-decoder":
             object.__setattr__(self, "decoder_layers", self.layers)
+        if not self.head:
+            object.__setattr__(self, "head", "sequence" if self.labels else "language")
         self._check_heads()
+        self._check_head()
         self._check_decoder()
         self._check_inputs()
 
@@ -84,6 +93,16 @@ class StudentSpec:
             raise SpecError(f"{self.heads} heads cannot share {self.kv_heads} key heads evenly")
         if self.architecture == "llama" and self.head_dim % 2:
             raise SpecError(f"llama needs an even head_dim for rotary positions, found {self.head_dim}")
+
+    def _check_head(self) -> None:
+        if self.head not in HEADS:
+            raise SpecError(f"found the head {self.head!r}, expected one of {', '.join(HEADS)}")
+        if (self.labels > 0) != (self.head in ("sequence", "tokens")):
+            raise SpecError(f"the head {self.head} goes with {'no' if self.labels else 'some'} labels")
+        if self.head == "none" and self.architecture not in ENCODERS:
+            raise SpecError(f"a {self.architecture} has no head; only {' and '.join(ENCODERS)} are used without one")
+        if self.head == "tokens" and self.family not in ("encoder", "decoder"):
+            raise SpecError(f"a {self.architecture} has no tokens to label, expected an encoder or a decoder")
 
     def _check_decoder(self) -> None:
         if self.decoder_layers < 0 or (self.decoder_layers and self.family != "encoder-decoder"):
@@ -140,7 +159,7 @@ class StudentSpec:
         if unknown:
             raise SpecError(f"unknown key {unknown[0]!r} in a student, expected {', '.join(sorted(known))}")
         for key, value in table.items():
-            wanted: type = {"architecture": str, "tied": bool, "gated": bool}.get(key, int)
+            wanted: type = {"architecture": str, "head": str, "tied": bool, "gated": bool}.get(key, int)
             if type(value) is not wanted:
                 raise SpecError(f"{key} is {value!r} in a student, expected {wanted.__name__}")
         try:

@@ -15,7 +15,7 @@ FLOORS = {
     "units": 1, "files": 1, "measures": 1,
     "config": 2, "stats": 2,
     "choices": 3, "database": 3, "device": 3, "student": 3, "sla": 3, "teaching": 3,
-    "space": 4,
+    "space": 4, "task": 4,
     "recipe": 5, "record": 5, "networks": 5,
     "cost": 6, "hosts": 6, "data": 6,
     "sizing": 7, "students": 7, "distill": 7, "export": 7, "bench": 7,

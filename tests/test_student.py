@@ -50,6 +50,9 @@ def test_a_spec_round_trips_through_plain_values() -> None:
         (BERT, {"decoder_layers": 2}, "has 2 decoder_layers, expected none"),
         (T5, {"decoder_layers": -1}, "has -1 decoder_layers"),
         (T5, {"kv_heads": 2}, "as many key as query heads"),
+        (BERT, {"head": "words"}, "found the head 'words', expected one of sequence, tokens, language, none"),
+        (BERT, {"head": "none"}, "the head none goes with no labels"),
+        (BERT, {"head": "tokens", "labels": 0}, "the head tokens goes with some labels"),
         (BERT, {"gated": True}, "only a t5 is told"),
     ],
 )

@@ -42,7 +42,9 @@ def distil(job: Any, *, online: bool) -> None:
     """Train the student of `job` to its last step, without looking at the validation part."""
     context = Context(load_recipe(job.recipe, job.overrides), Path(job.root), Path.cwd())
     taught = lesson(context, None)
-    settings = replace(student_settings(context.recipe.distill, context.recipe.budget), seed=job.seed)
+    settings = replace(
+        student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task), seed=job.seed
+    )
     examples = taught.train.remove_columns(TEACHER_LOGITS) if online else taught.train
     with prepared(job.student, settings):
         trainer = (OnlineTrainer if online else DistillationTrainer)(

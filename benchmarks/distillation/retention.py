@@ -137,7 +137,7 @@ class Case:
         taught = lesson(context, None)
         spec = student_of(taught.teacher_spec, size)
         student, begun = begin(context, taught, spec, place)
-        settings = student_settings(context.recipe.distill, context.recipe.budget)
+        settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
         taught_without = replace(taught, teacher=None)
         result = train(student, taught_without.train, taught.validation, settings, place, pad_token_id=taught.pad)
         write_json(place / "result.json", {

@@ -50,7 +50,7 @@ def curve(case: Case, size: Size, seed: int, method: str, steps: int) -> dict[st
     else:
         layers = () if method == "random" else tuple(even_layers(taught.teacher_spec.layers, spec.layers))
         student, _ = taught.student(spec, seed, Start(method, layers))  # type: ignore[arg-type]
-    settings = student_settings(context.recipe.distill, context.recipe.budget)
+    settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
     every = max(1, steps // LOOKS)
     short = train_short(
         student, taught.train, taught.validation, settings, Stretch(every * LOOKS, every, max(1, round(0.05 * steps))),

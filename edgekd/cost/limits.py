@@ -18,6 +18,7 @@ SAME = (
     "patch_size",
     "channels",
     "gated",
+    "head",
 )
 _AT_MOST = ("layers", "decoder_layers", "hidden", "heads", "kv_heads", "ffn")
 

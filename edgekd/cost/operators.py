@@ -1,7 +1,8 @@
 """The operators that a forward pass of a student consists of: the one list from which everything is counted.
 
-It is the pass that transformers runs: BertForSequenceClassification, RobertaForSequenceClassification, GPT2 and Llama
-with a language-model head or a classification head, ViTForImageClassification. A decoder runs the prefill of a whole
+It is the pass that transformers runs: BERT and RoBERTa with a classification head for inputs or tokens or without a
+head (and then without a pooler), GPT2 and Llama with a language-model head or such a classification head,
+ViTForImageClassification. A decoder runs the prefill of a whole
 sequence, logits of every position included, or with `past` some tokens more after those that are in its cache.
 Encoder-decoders, and networks that are no transformers, have modules of their own beside this one.
 
@@ -206,6 +207,10 @@ def _pre_norm_layer(shape: _Shape, at: str, source: str, times: int) -> list[Ope
 
 def _head(shape: _Shape, source: str) -> list[Operator]:
     spec, batch, hidden = shape.spec, shape.batch, shape.spec.hidden
+    if spec.head == "none":
+        return []
+    if spec.family == "encoder" and spec.head == "tokens":
+        return [linear("logits", "head", source, (shape.rows, hidden, spec.labels))]
     if spec.family == "encoder":
         # BERT's tanh is a module of its own, RoBERTa's a function call.
         is_module = spec.architecture == "bert"
@@ -218,8 +223,8 @@ def _head(shape: _Shape, source: str) -> list[Operator]:
     if spec.family == "vit":
         return [last, linear("logits", "head", "last", (batch, hidden, spec.labels))]
     outputs = spec.labels or spec.vocabulary
-    tied = spec.tied and not spec.labels
-    return [last, linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=False, shared=tied)]
+    tied, bias = spec.tied and not spec.labels, spec.head == "tokens"
+    return [last, linear("logits", "head", "last", (shape.rows, hidden, outputs), bias=bias, shared=tied)]
 
 
 def _check(spec: Spec, batch: int, sequence: int, past: int, target: int) -> None:
@@ -265,7 +270,7 @@ def _check_length(spec: StudentSpec, name: str, tokens: int, past: int) -> None:
 
 def check_buildable(spec: StudentSpec) -> None:
     """Refuse a spec that none of the counted classes of transformers can be built from. Errors: SpecError."""
-    if spec.family == "encoder" and spec.labels < 1:
+    if spec.family == "encoder" and spec.head == "language":
         raise SpecError(f"a {spec.architecture} is counted as a classifier, found no labels; give at least 1")
     if spec.family == "encoder" and spec.token_types < 1:
         raise SpecError(f"a {spec.architecture} has token types, found {spec.token_types}; give at least 1")

@@ -35,14 +35,18 @@ def calibration(logits: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     Increasing the Reliability of Reliability Diagrams.
     """
     check_lengths(logits, labels)
-    confidences = np.exp(log_probabilities(logits).max(axis=-1))
+    return calibration_of(np.exp(log_probabilities(logits).max(axis=-1)), logits.argmax(axis=-1) == labels)
+
+
+def calibration_of(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> Calibration:
+    """As calibration, of answers with these confidences that are right or wrong. Shapes: both [rows]."""
     # A bin holds its upper end.
     bins = np.clip(np.ceil(confidences * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
-    def error(right: NDArray[np.bool_]) -> float:
-        gaps = np.bincount(bins, weights=right - confidences, minlength=BINS)
-        return float(np.abs(gaps).sum() / len(labels))
+    def error(hits: NDArray[np.bool_]) -> float:
+        gaps = np.bincount(bins, weights=hits - confidences, minlength=BINS)
+        return float(np.abs(gaps).sum() / len(right))
 
     rng = np.random.default_rng(0)
-    drawn = [error(rng.random(len(labels)) < confidences) for _ in range(DRAWS)]
-    return Calibration(error(logits.argmax(axis=-1) == labels), float(np.mean(drawn)))
+    drawn = [error(rng.random(len(right)) < confidences) for _ in range(DRAWS)]
+    return Calibration(error(right), float(np.mean(drawn)))

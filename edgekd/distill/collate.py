@@ -17,8 +17,9 @@ ROW = "row"
 TEACHER_LOGITS = "teacher_logits"
 IGNORED = -100  # in place of a label: no loss, as transformers and torch have it
 
-# What is for the loss or for us, and not for the model's forward.
-NOT_FOR_THE_MODEL = (LABELS, ROW, TEACHER_LOGITS)
+# What is for the loss or for us, and not for the model's forward: these, and all columns of the teacher.
+NOT_FOR_THE_MODEL = (LABELS, ROW)
+OF_TEACHER = "teacher_"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Collator:
     def _padded(self, name: str, values: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         if any(value.ndim != 1 or value.dtype.kind not in "iu" for value in values):
             raise InputError(f"column {name}: found rows of different shapes, expected one shape for all")
-        fill: int | None = self.pad_token_id if name == "input_ids" else 0
+        fill: int | None = self.pad_token_id if name == "input_ids" else IGNORED if name == LABELS else 0
         if fill is None:
             raise InputError("column input_ids: sequences differ in length, so pad_token_id must be given")
         longest = max(len(value) for value in values)
@@ -56,4 +57,8 @@ class Collator:
 
 def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `batch` that the model's forward takes."""
-    return {name: value for name, value in batch.items() if name not in NOT_FOR_THE_MODEL}
+    return {name: value for name, value in batch.items() if _is_input(name)}
+
+
+def _is_input(name: str) -> bool:
+    return name not in NOT_FOR_THE_MODEL and not name.startswith(OF_TEACHER)

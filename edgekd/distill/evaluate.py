@@ -82,6 +82,19 @@ def cross_entropies(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.fl
     return found
 
 
+def answers_of_logits(
+    logits: NDArray[Any], labels: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Of each row its cross entropy [nats], the class of its largest logit, and the probability of that.
+
+    Shapes: [rows] each. Errors: InputError when the lengths differ.
+    """
+    check_lengths(logits, labels)
+    known = log_probabilities(logits)
+    losses: NDArray[np.float64] = -known[np.arange(len(labels)), labels]
+    return losses, logits.argmax(axis=-1), np.exp(known.max(axis=-1))
+
+
 def scaled_cross_entropy(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """The cross entropy when the logits are multiplied by whatever number makes it least: ln(classes) at most.
 

@@ -25,6 +25,7 @@ from edgekd.distill.settings import (
     best_of,
 )
 from edgekd.distill.stopping import stop_reason
+from edgekd.distill.tasks import task_of
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.files import make_folder
 
@@ -101,6 +102,7 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         _arguments(phase, course.settings),
         train_dataset=course.train_set,
         eval_dataset=course.validation_set,
+        task=course.settings.task,
         temperature=course.settings.temperature,
         alpha=phase.alpha,
         layer_decay=course.settings.layer_decay,
@@ -198,6 +200,7 @@ class _Recorder(TrainerCallback):
             learning_rate=self._learning_rate,
             calibration_error=metrics["eval_calibration_error"],
             calibration_chance=metrics["eval_calibration_chance"],
+            by_loss=task_of(self._course.settings.task).ranked_by_loss(),
         )
         self.history = (*self.history, record)
         if self.stopped is None:

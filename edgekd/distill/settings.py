@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.recipe import Budget, Distill, FineTune
+from edgekd.task import TaskName
 from edgekd.teaching import LevelSchedule, SoftLoss
 
 # A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
@@ -38,7 +39,7 @@ class RelationsTerm:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One training: AdamW, cosine schedule, `warmup` as a share of the steps, evaluation after every epoch.
+    """One training for `task`: AdamW, cosine schedule, `warmup` as a share of the steps, evaluation after every epoch.
 
     `batch_size` examples make one step, taken in `accumulation` parts. `alpha` 0 is plain cross entropy, else `loss` is
     the teacher's part; `hidden` and `relations` are added to both. `final_ce_epoch`, where the teacher has a part, adds
@@ -52,6 +53,7 @@ class TrainingSettings:
     epochs: int
     learning_rate: float
     batch_size: int
+    task: TaskName = "text-classification"
     weight_decay: float = 0.01
     warmup: float = 0.05
     patience: int = 3
@@ -87,9 +89,10 @@ class TrainingSettings:
         return self.guided or self.teacher_validation_loss is not None
 
 
-def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
+def teacher_settings(fine_tune: FineTune, budget: Budget, task: TaskName) -> TrainingSettings:
     """The settings that teach the teacher its task: plain cross entropy."""
     return TrainingSettings(
+        task=task,
         epochs=fine_tune.epochs,
         learning_rate=fine_tune.learning_rate,
         batch_size=fine_tune.batch_size,
@@ -101,9 +104,10 @@ def teacher_settings(fine_tune: FineTune, budget: Budget) -> TrainingSettings:
     )
 
 
-def student_settings(distill: Distill, budget: Budget) -> TrainingSettings:
+def student_settings(distill: Distill, budget: Budget, task: TaskName) -> TrainingSettings:
     """The settings that distil a student, as far as the recipe says; it knows nothing of the teacher's loss."""
     return TrainingSettings(
+        task=task,
         epochs=distill.epochs,
         learning_rate=distill.learning_rate,
         batch_size=distill.batch_size,
@@ -161,7 +165,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `validation_loss` is plain cross entropy; `train_loss` is what was minimised.
+    """One epoch. `validation_loss` is that of the labels alone; `train_loss` is what was minimised.
+
+    `validation_accuracy` is the score of the task, a share: the accuracy where it has one. `by_loss`: epochs are ranked
+    by their loss alone.
 
     `alpha` and `learning_rate` are those of its last step. `calibration_error` and `calibration_chance` are those of
     edgekd.distill.calibration, on the validation part.
@@ -176,11 +183,12 @@ class EpochRecord:
     learning_rate: float
     calibration_error: float
     calibration_chance: float
+    by_loss: bool = False
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Greater is better: accuracy first, then the lower cross entropy."""
-        return (self.validation_accuracy, -self.validation_loss)
+        """Greater is better: the score first, then the lower loss."""
+        return (0.0 if self.by_loss else self.validation_accuracy, -self.validation_loss)
 
 
 ForkReason = Literal["better", "no_better", "worse_calibrated"]
@@ -225,15 +233,19 @@ class TrainingResult:
     def to_dict(self) -> dict[str, Any]:
         """JSON values that are equal for equal trainings."""
         return {
-            "history": [asdict(record) for record in self.history],
+            "history": [_told(record) for record in self.history],
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
             "fork": None if self.fork is None else asdict(self.fork),
         }
 
 
+def _told(record: EpochRecord) -> dict[str, Any]:
+    return {name: value for name, value in asdict(record).items() if name != "by_loss"}
+
+
 def best_of(history: tuple[EpochRecord, ...]) -> EpochRecord:
-    """The epoch to keep: highest accuracy, then lowest cross entropy, then the earliest."""
+    """The epoch to keep: highest score, then lowest loss, then the earliest; see EpochRecord.rank."""
     return max(history, key=lambda record: record.rank)
 
 

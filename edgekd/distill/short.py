@@ -21,14 +21,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from typing_extensions import override
 
 from edgekd.distill import processes
-from edgekd.distill.calibration import Calibration, calibration
 from edgekd.distill.checkpoints import WEIGHTS, Checkpoint, checkpoint_folder, keep_only, load_weights, newest, seal
-from edgekd.distill.collate import LABELS
-from edgekd.distill.evaluate import accuracy, cross_entropies, predict_logits
 from edgekd.distill.features import feature_teacher
 from edgekd.distill.phase import Clock, training_arguments
 from edgekd.distill.schedule import level_at
 from edgekd.distill.settings import EpochRecord, TrainingSettings
+from edgekd.distill.tasks import Answers, task_of
 from edgekd.distill.train import check_training, prepared, steps_per_epoch
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.errors import InputError
@@ -53,7 +51,7 @@ class Watch:
 class Short:
     """What a short training did: its evaluations, counted as epochs, and the seconds of all calls that took part.
 
-    Shapes: `losses` [validation examples], the cross entropy of each at the last evaluation; none before the first.
+    Shapes: `losses` [units of the validation part], that of each at the last evaluation; none before the first.
     """
 
     history: History
@@ -96,7 +94,7 @@ def train_short(
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
     with prepared(model, settings), feature_teacher(teacher, model, settings) as features:
-        judge = _Judge(model, validation_set, settings.batch_size, pad_token_id)
+        judge = _Judge(model, validation_set, settings, pad_token_id)
         history = () if start is None else start.history
         if start is not None and history[-1].step >= stretch.end:
             load_weights(model, start.folder / WEIGHTS)
@@ -109,8 +107,9 @@ def train_short(
                 data_seed=settings.seed, warmup_steps=stretch.warmup, lr_scheduler_type="constant_with_warmup",
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
-            train_dataset=train_set, temperature=settings.temperature, alpha=settings.alpha, loss=settings.loss,
-            features=features, schedule_steps=settings.epochs * steps_per_epoch(len(train_set), settings),
+            train_dataset=train_set, task=settings.task, temperature=settings.temperature, alpha=settings.alpha,
+            loss=settings.loss, features=features,
+            schedule_steps=settings.epochs * steps_per_epoch(len(train_set), settings),
             layer_decay=settings.layer_decay, precision=settings.precision, pad_token_id=pad_token_id,
             callbacks=[recorder],
         )  # fmt: skip
@@ -119,24 +118,17 @@ def train_short(
     return Short(recorder.history, recorder.losses, clock.used_s)
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    losses: Losses
-    accuracy: float
-    calibration: Calibration
-
-
 class _Judge:
     """The validation part as `model` answers it now."""
 
-    def __init__(self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None) -> None:
-        self._model, self._dataset, self._batch_size, self._pad = model, dataset, batch_size, pad_token_id
-        self._labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
+    def __init__(
+        self, model: Any, dataset: datasets.Dataset, settings: TrainingSettings, pad_token_id: int | None
+    ) -> None:
+        self.task = task_of(settings.task)
+        self._model, self._dataset, self._batch_size, self._pad = model, dataset, settings.batch_size, pad_token_id
 
-    def __call__(self) -> _Judgement:
-        logits = predict_logits(self._model, self._dataset, self._batch_size, self._pad)
-        labels = self._labels
-        return _Judgement(cross_entropies(logits, labels), accuracy(logits, labels), calibration(logits, labels))
+    def __call__(self) -> Answers:
+        return self.task.answers(self._model, self._dataset, self._batch_size, self._pad)
 
 
 class _Recorder(TrainerCallback):
@@ -163,20 +155,22 @@ class _Recorder(TrainerCallback):
         if not self._watch.stepped(step):
             control.should_training_stop = True
 
-    def _record(self, step: int, judged: _Judgement) -> None:
+    def _record(self, step: int, judged: Answers) -> None:
         trainer = self.trainer
         if trainer is None:
             raise AssertionError("a recorder is used without its trainer")
+        calibrated = judged.calibration
         record = EpochRecord(
             epoch=len(self.history) + 1,
             step=step,
             train_loss=trainer.step_loss,
-            validation_loss=float(judged.losses.mean()),
-            validation_accuracy=judged.accuracy,
+            validation_loss=judged.loss,
+            validation_accuracy=self._judge.task.score(judged),
             alpha=level_at(trainer.alpha, step - 1, trainer.schedule_steps or step),
             learning_rate=float(trainer._get_learning_rate()),  # noqa: SLF001
-            calibration_error=judged.calibration.error,
-            calibration_chance=judged.calibration.chance,
+            calibration_error=calibrated.error,
+            calibration_chance=calibrated.chance,
+            by_loss=self._judge.task.ranked_by_loss(),
         )
         self.history = (*self.history, record)
 

@@ -18,7 +18,6 @@ from torch import nn
 
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
-from edgekd.distill.collate import LABELS, TEACHER_LOGITS
 from edgekd.distill.features import feature_teacher
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.fork import judged
@@ -27,6 +26,7 @@ from edgekd.distill.quiet import silent_libraries
 from edgekd.distill.rates import distances
 from edgekd.distill.schedule import highest
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
+from edgekd.distill.tasks import task_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
 
@@ -153,21 +153,17 @@ def check_training(
     model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
 ) -> None:
     """Refuse what cannot be trained. Errors: DataError, InputError."""
-    classes = getattr(getattr(model, "config", None), "num_labels", None)
+    task = task_of(settings.task)
     for name, part in (("training", train_set), ("validation", validation_set)):
         if len(part) == 0:
             raise DataError(f"training: the {name} part has no rows, expected at least one")
-        labels = np.asarray(part.with_format("numpy")[LABELS][:])
-        if labels.min() < 0 or (classes is not None and labels.max() >= classes):
-            raise DataError(
-                f"training: found labels {labels.min()} to {labels.max()} in the {name} part, "
-                f"expected 0 to {'…' if classes is None else classes - 1}, as many as the model has"
-            )
+        task.check_labels(model, part, name)
     alpha = highest(settings.alpha)
-    if alpha > 0 and TEACHER_LOGITS not in train_set.column_names:
+    missing = [column for column in task.teacher_columns if column not in train_set.column_names]
+    if alpha > 0 and missing:
         raise InputError(
-            f"training: alpha is {alpha} and the training part has no column {TEACHER_LOGITS!r}; "
-            "add it with cached_logits, or set alpha to 0"
+            f"training: alpha is {alpha} and the training part has no column {missing[0]!r}; "
+            "let the task add it (Task.cached), or set alpha to 0"
         )
     if settings.layer_decay != 1:
         distances(model)

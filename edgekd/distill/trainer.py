@@ -4,8 +4,8 @@ What is different from the stock Trainer, and why:
 - The loss is divided by the examples of the whole optimiser step. The stock loop trusts any model whose forward takes
   `**kwargs` to do so, and would scale our loss by the accumulation steps otherwise.
 - Columns the model does not know stay in the batch, or the teacher's logits would be dropped without a word.
-- Evaluation is plain cross entropy and accuracy over all rows, comparable with any other model's. The stock loop
-  averages batch means, which overweights a short last batch.
+- Evaluation is the loss of the labels alone and the score over all rows, comparable with any other model's. The stock
+  loop averages batch means, which overweights a short last batch.
 - Weights are saved and loaded tensor by tensor, with no renaming on the way, so that resuming is exact.
 - Several processes take the very steps that one would take. The stock loop fills up the last batches with rows that
   were seen before, and lets a process find out alone that its loss is no number.
@@ -26,24 +26,23 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from edgekd.distill import processes
-from edgekd.distill.calibration import calibration
 from edgekd.distill.checkpoints import WEIGHTS, load_weights, save_weights
-from edgekd.distill.collate import LABELS, TEACHER_LOGITS, Collator, model_inputs
-from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
+from edgekd.distill.collate import LABELS, Collator, model_inputs
 from edgekd.distill.features import PROJECTORS, FeatureTeacher
 from edgekd.distill.held import held
-from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.rates import parameter_groups
 from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import TrainingPrecision
 from edgekd.distill.shares import is_filler, share_loader
+from edgekd.distill.tasks import task_of
 from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
+from edgekd.task import TaskName
 from edgekd.teaching import SoftLoss
 
 
 class DistillationTrainer(Trainer):
-    """Trains on `teacher_logits` where the batch has them, and with plain cross entropy where it has not.
+    """Trains on the teacher's part where the batch has it, and on the labels alone where it has not; see `task`.
 
     The teacher itself is no part of it: only its answers are, so they can never end up in a checkpoint or optimiser.
     Where `features` are to be matched, too, it runs beside the student and is kept by them. A `temperature` or `alpha`
@@ -64,6 +63,7 @@ class DistillationTrainer(Trainer):
         *,
         train_dataset: datasets.Dataset,
         eval_dataset: datasets.Dataset | None = None,
+        task: TaskName = "text-classification",
         temperature: Level = 4.0,
         alpha: Level = 0.0,
         loss: SoftLoss = "kl",
@@ -96,6 +96,7 @@ class DistillationTrainer(Trainer):
         # Makes the loop count the examples of a step for every model, not only for those whose forward takes **kwargs.
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
+        self.task = task_of(task)
         self.temperature = temperature
         self.alpha = alpha
         self.layer_decay = layer_decay
@@ -163,15 +164,14 @@ class DistillationTrainer(Trainer):
         step, steps = self.state.global_step, self.schedule_steps or self.state.max_steps
         with features.watching(step, steps) if features is not None else nullcontext() as seen:
             outputs = model(**model_inputs(inputs))
-        labels, teacher = inputs[LABELS], inputs.get(TEACHER_LOGITS)
+        taught = all(name in inputs for name in self.task.teacher_columns)
         alpha = level_at(self.alpha, step, steps)
-        if teacher is None or alpha == 0 or not model.training:
-            loss = hard_target_loss(outputs.logits, labels, num_items_in_batch)
+        if not taught or alpha == 0 or not model.training:
+            loss = self.task.hard_loss(outputs, inputs, num_items_in_batch)
         else:
-            loss = distillation_loss(
-                outputs.logits,
-                teacher,
-                labels,
+            loss = self.task.soft_loss(
+                outputs,
+                inputs,
                 temperature=level_at(self.temperature, step, steps),
                 alpha=alpha,
                 normaliser=num_items_in_batch,
@@ -182,7 +182,7 @@ class DistillationTrainer(Trainer):
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             # The count is over all processes, and their gradients are averaged.
             loss = loss * self.accelerator.num_processes
-        if self.args.world_size > 1 and is_filler(labels):
+        if self.args.world_size > 1 and is_filler(inputs[LABELS]):
             loss = loss * 0.0
         return (loss, outputs) if return_outputs else loss
 
@@ -211,7 +211,7 @@ class DistillationTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Plain cross entropy, accuracy and calibration over all rows of `eval_dataset` (else those of the start).
+        """Loss of the labels alone, score and calibration over all rows of `eval_dataset` (else those of the start).
 
         Of several processes the first one computes them for all.
         """
@@ -223,12 +223,11 @@ class DistillationTrainer(Trainer):
         return metrics
 
     def _measured(self, rows: Any) -> dict[str, float]:
-        logits = predict_logits(self.model, rows, self.args.eval_batch_size, self.pad_token_id)
-        labels = np.asarray(rows.with_format("numpy")[LABELS][:])
-        calibrated = calibration(logits, labels)
+        found = self.task.answers(self.model, rows, self.args.eval_batch_size, self.pad_token_id)
+        calibrated = found.calibration
         return {
-            "loss": cross_entropy(logits, labels),
-            "accuracy": accuracy(logits, labels),
+            "loss": found.loss,
+            "accuracy": self.task.score(found),
             "calibration_error": calibrated.error,
             "calibration_chance": calibrated.chance,
         }

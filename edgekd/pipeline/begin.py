@@ -85,7 +85,7 @@ def _compared(context: Context, taught: Lesson, spec: StudentSpec, folder: Path)
 
     if context.recipe.distill.start != "auto" or len(methods_of_interest(spec, taught.teacher_spec)) == 1:
         return []
-    settings = student_settings(context.recipe.distill, context.recipe.budget)
+    settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
     steps = steps_of_trial(settings.epochs * -(-len(taught.train) // settings.batch_size))
     return compare_starts(
         spec, taught.teacher_spec, taught.importance.influence.tolist(), _Kitchen(taught, spec, settings, folder),
@@ -114,13 +114,10 @@ class _Kitchen:
         return self.taught.student(self.spec, self.settings.seed, start)
 
     def loss(self, student: Any) -> float:
-        """Its cross entropy, however loudly it says what it knows. Units: nats."""
-        import numpy as np
+        """What it is worth untrained, however loudly it says what it knows. Units: nats."""
+        from edgekd.distill.tasks import task_of
 
-        from edgekd.distill.evaluate import predict_logits, scaled_cross_entropy
-
-        logits = predict_logits(student, self.judges, self.settings.batch_size, self.taught.pad)
-        return scaled_cross_entropy(logits, np.asarray(self.judges.with_format("numpy")["labels"][:]))
+        return task_of(self.settings.task).first_loss(student, self.judges, self.settings.batch_size, self.taught.pad)
 
     def distilled(self, student: Any, start: Start, steps: int) -> float:
         """Its cross entropy after so many steps of distillation. Errors: Diverged, StorageError."""

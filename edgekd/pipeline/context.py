@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
@@ -18,6 +18,7 @@ from edgekd.errors import HostError, InputError, RecordError
 from edgekd.files import content_hash, read_json, sha256_of_file
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, HostChoice, Recipe
+from edgekd.task import TASKS, TaskWords
 from edgekd.text import printable
 
 if TYPE_CHECKING:
@@ -100,14 +101,18 @@ class Context:
         """The profile of the device that the recipe names."""
         return load_profile(self.recipe.device)
 
+    @property
+    def words(self) -> TaskWords:
+        """The task in words."""
+        return TASKS[self.recipe.task]
+
     @cached_property
     def splits(self) -> Splits:
         """The data set, read once."""
         from edgekd.data.sources import load_splits
 
         self.progress.update("reading the data")
-        kind: Literal["image", "text"] = "image" if self.recipe.task == "image-classification" else "text"
-        return load_splits(self.recipe.data, base=self.base, kind=kind)
+        return load_splits(self.recipe.data, base=self.base, kind=TASKS[self.recipe.task].kind)
 
     @cached_property
     def checks(self) -> Checks:

@@ -63,7 +63,7 @@ class Course:
         """The settings of the step distill; its epochs and schedule have no meaning here."""
         from edgekd.distill.settings import student_settings
 
-        return student_settings(self.context.recipe.distill, self.context.recipe.budget)
+        return student_settings(self.context.recipe.distill, self.context.recipe.budget, self.context.recipe.task)
 
     @property
     def most_steps(self) -> int:

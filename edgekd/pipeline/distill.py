@@ -22,6 +22,7 @@ from edgekd.units import text_from_count, text_from_share
 
 if TYPE_CHECKING:
     from edgekd.distill.settings import TrainingResult
+    from edgekd.distill.tasks import Answers, Asked
 
 
 def chosen_student(context: Context) -> StudentSpec:
@@ -56,39 +57,40 @@ def work(context: Context, scratch: Path) -> Done:
     table = trained(scratch, lambda folder, hand_over: _train(context, scratch, folder, hand_over))
     publish(scratch, context.path(STUDENT))
     write_json(context.path(STUDENT_JSON), table)
-    shown, known = (text_from_share(table[f"{who}validation_accuracy"], 2) for who in ("", "teacher_"))
+    shown = context.words.text(table["validation_accuracy"], 2)
+    known = text_from_share(table["teacher_validation_accuracy"], 2)
     warning = f"; warning: {table['warning']}" if table["warning"] else ""
     return Done(
         (context.path(STUDENT), context.path(STUDENT_JSON)),
         f"{StudentSpec.from_dict(table['spec']).name}, {text_from_count(table['parameters'])} parameters, "
-        f"{shown} right on the validation part (teacher {known}); {ending_text(table['stopped'])}{warning}",
+        f"{shown} on the validation part (teacher {known}); {ending_text(table['stopped'])}{warning}",
     )
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
-    from edgekd.distill.evaluate import accuracy, cross_entropy, predict_logits
     from edgekd.distill.settings import student_settings
+    from edgekd.distill.tasks import Asked, task_of
     from edgekd.distill.train import train
 
     recipe = context.recipe
     taught = lesson(context, _max_length(context))
     pad, validation = taught.pad, taught.validation
-    answers = predict_logits(taught.teacher, validation, 64, pad)
-    labels = context.splits.validation.labels
+    task, teacher = task_of(recipe.task), taught.teacher
+    its = task.answers(teacher, validation, 64, pad)
     student, begun = begin(context, taught, chosen_student(context), scratch)
     if recipe.distill.hidden is None and recipe.distill.relations is None:
         taught = replace(taught, teacher=None)
 
     def finish(result: TrainingResult) -> None:
-        found = predict_logits(student, validation, 64, pad)
-        table = result.to_dict() | {"seconds": result.seconds} | _facts(context, student, found, answers)
+        asked = Asked(student, teacher, validation, 64, pad)
+        table = result.to_dict() | {"seconds": result.seconds} | _facts(context, asked, its, taught.train)
         save_model(student, taught.tokenizer, taught.preprocessing, folder)
         hand_over(table | {"initialisation": begun})
 
     loop = loop_of(context)
     settings = replace(
-        student_settings(recipe.distill, recipe.budget), max_seconds=loop.left_s(loop.position),
-        teacher_validation_loss=cross_entropy(answers, labels), teacher_validation_accuracy=accuracy(answers, labels),
+        student_settings(recipe.distill, recipe.budget, recipe.task), max_seconds=loop.left_s(loop.position),
+        teacher_validation_loss=its.loss, teacher_validation_accuracy=task.score(its),
     )  # fmt: skip
     train(
         student, taught.train, validation, settings, scratch, teacher=taught.teacher, pad_token_id=pad,
@@ -96,22 +98,20 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     )  # fmt: skip
 
 
-def _facts(context: Context, student: Any, logits: Any, teacher_logits: Any) -> dict[str, Any]:
-    import numpy as np
+def _facts(context: Context, asked: Asked, its: Answers, train_set: Any) -> dict[str, Any]:
+    from edgekd.distill.tasks import task_of
 
-    from edgekd.distill.evaluate import accuracy, cross_entropy
-    from edgekd.distill.fidelity import fidelity
-
-    labels, names = context.splits.validation.labels, context.splits.label_names
-    counts = np.bincount(context.splits.train.labels, minlength=len(names))
+    task = task_of(context.recipe.task)
+    own = task.answers(asked.student, asked.dataset, asked.batch_size, asked.pad_token_id)
+    counts = task.class_counts(train_set, len(context.splits.label_names))
     teacher = read_json(context.path(TEACHER_JSON))
     return {
         "schema_version": "1.1",
         "spec": chosen_student(context).to_dict(),
-        "parameters": sum(parameter.numel() for parameter in student.parameters()),
-        "validation_accuracy": accuracy(logits, labels),
-        "validation_loss": cross_entropy(logits, labels),
+        "parameters": sum(parameter.numel() for parameter in asked.student.parameters()),
+        "validation_accuracy": task.score(own),
+        "validation_loss": own.loss,
         "teacher_validation_accuracy": teacher["validation_accuracy"],
-        "teacher_validation_loss": cross_entropy(teacher_logits, labels),
-        **asdict(fidelity(logits, teacher_logits, labels, counts)),
+        "teacher_validation_loss": its.loss,
+        **asdict(task.fidelity(own, its, counts, asked)),
     }

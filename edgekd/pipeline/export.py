@@ -77,7 +77,7 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
     parity, test = encode(shown, preprocessing, tokenizer), encode(splits.test, preprocessing, tokenizer)
     # int8 activations are scaled over the whole batch, so accuracy is that of the batches the device will see.
     return _Prepared(
-        model=read_trained(folder, splits.label_names),
+        model=read_trained(folder, splits.label_names, context.recipe.task),
         kind=splits.kind,
         parity=lambda: numpy_batches(parity, batch, pad),
         test=lambda: numpy_batches(test, batch, pad),

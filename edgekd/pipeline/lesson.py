@@ -22,7 +22,10 @@ SAMPLES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Lesson:
-    """Data sets as edgekd.distill takes them; `train` has the teacher's logits. `pad` fills up short texts."""
+    """Data sets as edgekd.distill takes them; `train` has the teacher's part of the loss (see edgekd.distill.tasks).
+
+    `pad` fills up short texts.
+    """
 
     teacher: Any
     tokenizer: Any
@@ -34,9 +37,9 @@ class Lesson:
     @cached_property
     def teacher_spec(self) -> StudentSpec:
         """The dimensions of the teacher."""
-        from edgekd.students.families import spec_from_config
+        from edgekd.students.weights import spec_of
 
-        return spec_from_config(self.teacher.config)
+        return spec_of(self.teacher)
 
     @cached_property
     def samples(self) -> list[dict[str, Any]]:
@@ -75,7 +78,7 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
     Errors: InputError, RecordError, TrainingError.
     """
     from edgekd.data.encode import encode, encoding_key, load_tokenizer
-    from edgekd.distill.cache import cached_logits
+    from edgekd.distill.tasks import task_of
 
     splits, place = context.splits, context.path(TEACHER)
     preprocessing = read_preprocessing(place)
@@ -83,10 +86,10 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
         preprocessing = replace(preprocessing, max_length=max_length)
     tokenizer = load_tokenizer(place) if splits.kind == "text" else None
     pad = getattr(tokenizer, "pad_token_id", None)
-    teacher = read_trained(place, splits.label_names)
+    teacher = read_trained(place, splits.label_names, context.recipe.task)
     context.progress.update("encoding the data")
     train_set, validation = (encode(part, preprocessing, tokenizer) for part in (splits.train, splits.validation))
-    train_set = cached_logits(
+    train_set = task_of(context.recipe.task).cached(
         teacher, train_set, context.path(CACHE), key=encoding_key(splits.train, preprocessing), batch_size=64,
         pad_token_id=pad,
         on_rows=lambda done, rows: context.progress.update("asking the teacher, once", done / rows),

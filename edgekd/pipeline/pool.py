@@ -24,6 +24,7 @@ from edgekd.pipeline.usual import (
 from edgekd.recipe import Recipe, builtin_recipes, load_recipe
 from edgekd.space import Space
 from edgekd.student import Precision, StudentSpec
+from edgekd.task import TASKS
 from edgekd.text import did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _teacher_of(recipe: Recipe, base: Path) -> tuple[StudentSpec, Any]:
     config = load_config(locate_model(recipe.teacher.model or "", base))
     if recipe.data.labels is not None:
         config.num_labels = len(recipe.data.labels)
-    return spec_from_config(config), config
+    return spec_from_config(config, head=TASKS[recipe.task].head), config
 
 
 @dataclass

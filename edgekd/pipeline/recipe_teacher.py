@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edgekd.errors import InputError
 from edgekd.pipeline.context import TEACHER_JSON, Context, data_used
-from edgekd.recipe import Architecture
+from edgekd.recipe import Architecture, Recipe
 from edgekd.student import StudentSpec
+from edgekd.task import TASKS
 
 
 def recipe_teacher(context: Context, called: str) -> StudentSpec:
@@ -22,7 +23,7 @@ def recipe_teacher(context: Context, called: str) -> StudentSpec:
     recipe = context.recipe
     model, architecture = recipe.teacher.model, recipe.teacher.architecture
     if model is not None and (model.startswith(PACKAGE_PREFIX) or (context.base / Path(model).expanduser()).is_dir()):
-        return _configured(locate_model(model, context.base), recipe.data.labels)
+        return _configured(locate_model(model, context.base), recipe)
     if architecture is not None and not data_used(recipe.data, context.base).source.startswith("hub:"):
         return _described(context, architecture)
     raise InputError(
@@ -31,12 +32,12 @@ def recipe_teacher(context: Context, called: str) -> StudentSpec:
     )
 
 
-def _configured(folder: str, labels: list[str] | None) -> StudentSpec:
+def _configured(folder: str, recipe: Recipe) -> StudentSpec:
     from edgekd.students.families import spec_from_config
     from edgekd.students.source import load_config
 
-    spec = spec_from_config(load_config(folder))
-    return replace(spec, labels=len(labels)) if labels else spec
+    spec, labels = spec_from_config(load_config(folder), head=TASKS[recipe.task].head), recipe.data.labels
+    return replace(spec, labels=len(labels)) if labels and spec.labels else spec
 
 
 def _described(context: Context, architecture: Architecture) -> StudentSpec:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import RecordError, StorageError
 from edgekd.files import make_folder, read_json, write_error, write_json
+from edgekd.task import TASKS, TaskName
 
 if TYPE_CHECKING:
     from edgekd.data.encode import Preprocessing
@@ -54,11 +55,11 @@ def _no_progress_bar() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def read_trained(folder: Path, labels: list[str]) -> Any:
+def read_trained(folder: Path, labels: list[str], task: TaskName) -> Any:
     """The trained model that a step left in `folder`. Errors: InputError, RecordError when its head is not trained."""
-    from edgekd.students.source import load_classifier
+    from edgekd.students.source import load_model
 
-    loaded = load_classifier(str(folder), labels, seed=0)
+    loaded = load_model(str(folder), TASKS[task].head, labels, seed=0)
     if loaded.fresh_head:
         raise RecordError(
             f"{folder}: this folder is damaged ({loaded.note}), expected a trained model. Delete it and run again"

@@ -23,7 +23,7 @@ from edgekd.pipeline.context import (
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
 from edgekd.student import StudentSpec
-from edgekd.units import text_from_count, text_from_share
+from edgekd.units import text_from_count
 
 if TYPE_CHECKING:
     from edgekd.data.encode import Preprocessing
@@ -46,10 +46,10 @@ def work(context: Context, scratch: Path) -> Done:
     publish(scratch, context.path(TEACHER))
     write_json(context.path(DATA_JSON), table.pop("content"))
     write_json(context.path(TEACHER_JSON), table)
-    shown = text_from_share(table["validation_accuracy"], 2)
+    shown = context.words.text(table["validation_accuracy"], 2)
     return Done(
         (context.path(TEACHER), context.path(TEACHER_JSON), context.path(DATA_JSON)),
-        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} right on the validation part"
+        f"{table['origin']}, {text_from_count(table['parameters'])} parameters, {shown} on the validation part"
         f"{out_of_time(table)}",
     )
 
@@ -80,7 +80,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     pad = getattr(tokenizer, "pad_token_id", None)
 
     def finish(result: TrainingResult | None) -> None:
-        table = _checked(context, teacher, parts["validation"], pad)
+        table = _checked(context, teacher, parts["train"], parts["validation"], pad)
         table |= result.to_dict() if result else {"history": [], "best_epoch": None, "stopped": None}
         table.pop("fork", None)  # a teacher's training has no epoch without a teacher
         save_model(model, tokenizer, teacher.preprocessing, folder)
@@ -89,7 +89,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     if recipe.teacher.fine_tune is None:
         finish(None)
         return
-    settings = teacher_settings(recipe.teacher.fine_tune, recipe.budget)
+    settings = teacher_settings(recipe.teacher.fine_tune, recipe.budget, recipe.task)
     train(
         model, parts["train"], parts["validation"], settings, scratch, pad_token_id=pad,
         on_progress=training_progress(context, "teaching the teacher"), save=finish,
@@ -109,7 +109,7 @@ def training_progress(context: Context, what: str) -> Callable[[Progress], None]
     """A callback that shows the epoch, the loss and the last accuracy of a training."""
 
     def show(at: Progress) -> None:
-        known = "" if at.accuracy is None else f", {text_from_share(at.accuracy)} right"
+        known = "" if at.accuracy is None else f", {context.words.text(at.accuracy)}"
         text = f"{what}, epoch {at.epoch} of at most {at.epochs}, loss {at.loss:.3f}{known}"
         context.progress.update(text, at.step / at.steps)
 
@@ -133,7 +133,7 @@ class _Untrained:
 def _untrained(context: Context) -> _Untrained:
     from edgekd.data.encode import Preprocessing, load_tokenizer, preprocessing_for_images
     from edgekd.students.locate import locate_model
-    from edgekd.students.source import load_classifier
+    from edgekd.students.source import load_model
 
     recipe, splits = context.recipe, context.splits
     fine_tune, called = recipe.teacher.fine_tune, recipe.teacher.model
@@ -141,7 +141,7 @@ def _untrained(context: Context) -> _Untrained:
     if called is None:
         return _from_nothing(context, images)
     name = locate_model(called, context.base)
-    loaded = load_classifier(name, splits.label_names, seed=fine_tune.seed if fine_tune else 0)
+    loaded = load_model(name, context.words.head, splits.label_names, seed=fine_tune.seed if fine_tune else 0)
     check_head(called, loaded, taught=fine_tune is not None)
     if loaded.lost_head:
         context.progress.warn(f"teacher.model {called}: {loaded.note}")
@@ -180,29 +180,26 @@ def _check_images(context: Context, model: Any, images: Any) -> None:
         )
 
 
-def _checked(context: Context, teacher: _Untrained, validation: Any, pad: int | None) -> dict[str, Any]:
+def _checked(context: Context, teacher: _Untrained, train_set: Any, validation: Any, pad: int | None) -> dict[str, Any]:
     """What is known of the trained teacher. Errors: TrainingError when it is no better than the majority class."""
-    import numpy as np
-
-    from edgekd.distill.evaluate import accuracy, check_teacher, predict_logits
-    from edgekd.students.families import spec_from_config
+    from edgekd.distill.tasks import task_of
+    from edgekd.students.weights import spec_of
 
     splits, recipe, model = context.splits, context.recipe, teacher.model
     taught = recipe.teacher.fine_tune is not None
-    logits = predict_logits(model, validation, 64, pad)
-    labels, answers = splits.validation.labels, logits.argmax(axis=-1)
-    counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
+    task = task_of(recipe.task)
+    found = task.answers(model, validation, 64, pad)
     if teacher.by_position and not taught:
-        check_order(str(recipe.teacher.model), labels.tolist(), answers.tolist(), splits.label_names)
-    check_teacher(labels, answers, counts)
+        check_order(str(recipe.teacher.model), found.truth.tolist(), found.answers.tolist(), splits.label_names)
+    task.check_teacher(found, task.class_counts(train_set, len(splits.label_names)))
     parts = {name: len(part) for name, part in splits.parts.items()}
     return {
         "schema_version": "1.1",
-        "spec": spec_from_config(model.config).to_dict(),
+        "spec": spec_of(model).to_dict(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "origin": teacher.origin,
         "trained": taught,
-        "validation_accuracy": accuracy(logits, labels),
+        "validation_accuracy": task.score(found),
         "label_names": splits.label_names,
         "data": {"name": data_used(recipe.data, context.base).source, **parts, "notes": splits.notes},
     }

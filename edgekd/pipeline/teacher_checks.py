@@ -35,7 +35,7 @@ def check_tokenizer(name: str, model: Any, tokenizer: Any, max_length: int) -> N
 
     A table with more rows than tokens is fine: it was padded to a round number. Errors: RecipeError.
     """
-    from edgekd.students.families import spec_from_config
+    from edgekd.students.weights import spec_of
 
     rows = model.get_input_embeddings().weight.shape[0]
     token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -45,7 +45,7 @@ def check_tokenizer(name: str, model: Any, tokenizer: Any, max_length: int) -> N
             f"embedding table has {rows} rows, expected at least {last + 1}. Save the model with the tokenizer that it "
             "was trained with"
         )
-    most = most_tokens(spec_from_config(model.config))
+    most = most_tokens(spec_of(model))
     if most is not None and max_length > most:
         raise RecipeError(
             f"data.max_length is {max_length}, but teacher.model {name} has positions for {most} tokens. "

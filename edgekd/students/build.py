@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -17,7 +19,6 @@ from transformers import (
 from edgekd.networks.convolutional import ConvSpec
 from edgekd.networks.mixer import MixerSpec
 from edgekd.networks.spec import Spec
-from edgekd.student import StudentSpec
 from edgekd.students.convolutional import conv_config_from_spec, scale_convolutions
 from edgekd.students.families import config_from_spec
 from edgekd.students.mixer import mixer_config_from_spec
@@ -47,10 +48,17 @@ def _built(spec: Spec, teacher_config: PreTrainedConfig | None) -> Any:
         config = mixer_config_from_spec(spec, teacher_config)
         return AutoModelForImageClassification.from_config(config, dtype=torch.float32)
     config = config_from_spec(spec, teacher_config)
-    return _auto_class(spec).from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    options = {"add_pooling_layer": False} if spec.head == "none" else {}
+    auto = auto_class(spec.head, spec.family)
+    return auto.from_config(config, dtype=torch.float32, attn_implementation="sdpa", **options)
 
 
-def _auto_class(spec: StudentSpec) -> Any:
-    if spec.labels == 0:
-        return AutoModelForSeq2SeqLM if spec.family == "encoder-decoder" else AutoModelForCausalLM
-    return AutoModelForImageClassification if spec.family == "vit" else AutoModelForSequenceClassification
+def auto_class(head: str, family: str) -> Any:
+    """The class of transformers that loads and builds models of a `family` with this `head`."""
+    if head == "language":
+        return AutoModelForSeq2SeqLM if family == "encoder-decoder" else AutoModelForCausalLM
+    if head == "none":
+        return AutoModel
+    if head == "tokens":
+        return AutoModelForTokenClassification
+    return AutoModelForImageClassification if family == "vit" else AutoModelForSequenceClassification

@@ -19,7 +19,7 @@ from transformers import (
 
 from edgekd.cost.operators import check_buildable
 from edgekd.errors import SpecError
-from edgekd.student import ARCHITECTURES, StudentSpec
+from edgekd.student import ARCHITECTURES, Head, StudentSpec
 
 CONFIGS: dict[str, type[PreTrainedConfig]] = {
     "bert": BertConfig,
@@ -53,10 +53,10 @@ _REQUIRED: dict[str, dict[str, Any]] = {
 }
 
 
-def spec_from_config(config: PreTrainedConfig, *, classifier: bool = True) -> StudentSpec:
-    """The dimensions of the model that `config` describes.
+def spec_from_config(config: PreTrainedConfig, *, head: Head = "sequence") -> StudentSpec:
+    """The dimensions of the model that `config` describes, with the `head` that the caller knows it to have.
 
-    With `classifier` the labels are config.num_labels; without it a decoder gets its language-model head.
+    A classification head has config.num_labels labels.
     Errors: SpecError for a family or an option that we do not count exactly.
     """
     architecture = getattr(config, "model_type", "")
@@ -64,9 +64,9 @@ def spec_from_config(config: PreTrainedConfig, *, classifier: bool = True) -> St
         raise SpecError(f"found a model of type {architecture!r}, expected one of {', '.join(ARCHITECTURES)}")
     _check_options(config, architecture)
     sizes = _READ[architecture](config)
-    labels = len(config.id2label or {}) if classifier else 0
+    labels = len(config.id2label or {}) if head in ("sequence", "tokens") else 0
     tied = bool(getattr(config, "tie_word_embeddings", True)) if labels == 0 else True
-    spec = StudentSpec(architecture=architecture, labels=labels, tied=tied, **sizes)
+    spec = StudentSpec(architecture=architecture, labels=labels, head=head, tied=tied, **sizes)
     check_buildable(spec)
     return spec
 

@@ -14,19 +14,19 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.utils import logging
 
 from edgekd.errors import EdgekdError, InputError, ToolError
+from edgekd.student import Head
+from edgekd.students.build import auto_class
 from edgekd.students.families import spec_from_config
 from edgekd.students.locate import check_folder, locate_model
 from edgekd.text import listing, printable
 
-__all__ = ["LoadedClassifier", "load_classifier", "load_config", "locate_model"]
+__all__ = ["LoadedClassifier", "load_classifier", "load_config", "load_model", "locate_model"]
 
 # Typed loosely: its functions carry no annotations.
 _library_log: Any = logging
@@ -64,7 +64,14 @@ def load_config(name: str) -> PreTrainedConfig:
     return config
 
 
-def load_classifier(name: str, labels: list[str], *, seed: int) -> LoadedClassifier:
+def load_model(name: str, head: Head, labels: list[str], *, seed: int) -> LoadedClassifier:
+    """The located model `name` with this `head`; see load_classifier. Errors: as there."""
+    if head not in ("sequence", "tokens"):
+        raise InputError(f"{name}: a model with the head {head} is no classifier, expected one")
+    return load_classifier(name, labels, seed=seed, head=head)
+
+
+def load_classifier(name: str, labels: list[str], *, seed: int, head: Head = "sequence") -> LoadedClassifier:
     """The located model `name` as a classifier into `labels`, in this order, in fp32, attention through SDPA.
 
     A head that the weights lack, or that was made for other labels, is drawn anew from `seed`. A head whose labels are
@@ -76,7 +83,7 @@ def load_classifier(name: str, labels: list[str], *, seed: int) -> LoadedClassif
     config = load_config(name)
     saved = [label for _, label in sorted((config.id2label or {}).items())]
     _set_labels(config, labels)
-    model, info = _load(name, config)
+    model, info = _load(name, config, head)
     other_shape = {item[0] for item in info["mismatched_keys"]}
     missing = set(info["missing_keys"]) | other_shape
     foreign = sorted(key for key in missing if not _in_head(model, key))
@@ -101,8 +108,8 @@ def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
         config.pad_token_id = end[0] if isinstance(end, list) else end
 
 
-def _load(name: str, config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, Any]]:
-    auto: Any = AutoModelForImageClassification if config.model_type == "vit" else AutoModelForSequenceClassification
+def _load(name: str, config: PreTrainedConfig, head: Head = "sequence") -> tuple[PreTrainedModel, dict[str, Any]]:
+    auto = auto_class(head, "vit" if config.model_type == "vit" else "other")
     # Missing weights are drawn by the library before we draw them ourselves; the caller's random state stays.
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from edgekd.errors import SpecError
-from edgekd.student import StudentSpec
+from edgekd.student import Head, StudentSpec
 from edgekd.students.families import spec_from_config
 
 Axis = Literal["whole", "channels", "heads", "kv_heads", "neurons"]
@@ -168,7 +168,17 @@ def in_layer(name: str, layer: int) -> str:
 
 def spec_of(model: PreTrainedModel) -> StudentSpec:
     """The dimensions of `model`. Errors: SpecError."""
-    return spec_from_config(model.config, classifier="Classification" in type(model).__name__)
+    return spec_from_config(model.config, head=head_of(model))
+
+
+def head_of(model: PreTrainedModel) -> Head:
+    """The head that `model` has, by its class."""
+    name = type(model).__name__
+    if "ForTokenClassification" in name:
+        return "tokens"
+    if "Classification" in name:
+        return "sequence"
+    return "none" if name.removesuffix("Model") != name and "LMHead" not in name else "language"
 
 
 def roles_of(model: PreTrainedModel) -> Roles:

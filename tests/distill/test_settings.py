@@ -38,12 +38,12 @@ def test_student_settings_say_what_the_recipe_says() -> None:
         precision="bf16",
         seed=3,
     )
-    settings = student_settings(distill, Budget(training="60 s"))
+    settings = student_settings(distill, Budget(training="60 s"), "text-classification")
     for name in type(distill).model_fields.keys() - {"start"}:  # is over when the training begins
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
     assert settings.of_student
-    alone = student_settings(Distill(alpha=0), Budget())
+    alone = student_settings(Distill(alpha=0), Budget(), "text-classification")
     assert not alone.of_student
     assert replace(alone, teacher_validation_loss=0.25).of_student
 
@@ -57,7 +57,7 @@ def test_schedules_and_features_of_a_recipe_are_those_of_the_training() -> None:
         hidden={"weight": fading, "layers": [[0, 1], [1, 3]]},
         relations={"weight": 2.0, "heads": 12},
     )
-    settings = student_settings(distill, Budget(training="60 s"))
+    settings = student_settings(distill, Budget(training="60 s"), "text-classification")
     assert settings.alpha == Schedule(1.0, 0.2, "cosine", 0.5)
     assert settings.temperature == Schedule(8.0, 2.0, "linear", 1.0)
     assert settings.loss == "dist"
@@ -78,7 +78,7 @@ def test_the_teacher_has_a_part_by_alpha_or_by_features() -> None:
 
 def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:
     tune = FineTune(epochs=5, max_examples=100, seed=4)
-    settings = teacher_settings(tune, Budget(training="60 s"))
+    settings = teacher_settings(tune, Budget(training="60 s"), "text-classification")
     for name in type(tune).model_fields:
         assert getattr(settings, name) == getattr(tune, name), name
     assert settings.alpha == 0

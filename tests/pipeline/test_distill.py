@@ -51,7 +51,7 @@ def test_teacher_and_student_are_compared_by_their_cross_entropy(
 
 def test_what_is_known_of_the_students_fidelity_is_written_down(whole: Path, context: Context) -> None:
     table, taught = read_json(whole / "student.json"), lesson(context, None)
-    student = read_trained(whole / "student", context.splits.label_names)
+    student = read_trained(whole / "student", context.splits.label_names, context.recipe.task)
     own, its = (predict_logits(model, taught.validation, 64) for model in (student, taught.teacher))
     counts = np.bincount(context.splits.train.labels)
     expected = asdict(fidelity(own, its, context.splits.validation.labels, counts))

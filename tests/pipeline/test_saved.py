@@ -20,7 +20,7 @@ DIGITS = [str(digit) for digit in range(10)]
 def test_saving_is_silent_and_leaves_the_librarys_bars_as_they_were(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = read_trained(root / "student", DIGITS)
+    model = read_trained(root / "student", DIGITS, "image-classification")
     log: Any = logging
     capfd.readouterr()
     for shown in (True, False):
@@ -32,7 +32,12 @@ def test_saving_is_silent_and_leaves_the_librarys_bars_as_they_were(
 
 
 def test_a_saved_model_reads_back_as_it_was(root: Path, tmp_path: Path) -> None:
-    save_model(read_trained(root / "student", DIGITS), None, read_preprocessing(root / "student"), tmp_path / "again")
+    save_model(
+        read_trained(root / "student", DIGITS, "image-classification"),
+        None,
+        read_preprocessing(root / "student"),
+        tmp_path / "again",
+    )
     for name in ("model.safetensors", "preprocessing.json"):
         assert sha256_of_file(tmp_path / "again" / name) == sha256_of_file(root / "student" / name)
 
@@ -41,7 +46,10 @@ def test_saving_where_a_file_stands_is_an_input_error(root: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a file stands where a folder is needed"):
         save_model(
-            read_trained(root / "student", DIGITS), None, read_preprocessing(root / "student"), tmp_path / "file"
+            read_trained(root / "student", DIGITS, "image-classification"),
+            None,
+            read_preprocessing(root / "student"),
+            tmp_path / "file",
         )
 
 
@@ -56,7 +64,7 @@ def test_a_model_whose_head_is_not_trained_is_a_damaged_one(root: Path, damage: 
     else:
         labels = [f"label {digit}" for digit in DIGITS]
     with pytest.raises(RecordError, match=r"this folder is damaged .* Delete it and run again"):
-        read_trained(folder, labels)
+        read_trained(folder, labels, "image-classification")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,10 @@ def test_a_tokenizer_is_saved_with_its_model(root: Path, tmp_path: Path) -> None
     fast: Any = PreTrainedTokenizerFast
     tokenizer = fast(tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]")
     save_model(
-        read_trained(root / "student", DIGITS), tokenizer, read_preprocessing(root / "student"), tmp_path / "with"
+        read_trained(root / "student", DIGITS, "image-classification"),
+        tokenizer,
+        read_preprocessing(root / "student"),
+        tmp_path / "with",
     )
     assert json.loads((tmp_path / "with" / "tokenizer.json").read_text())["model"]["vocab"] == vocabulary
     assert read_json(tmp_path / "with" / "preprocessing.json")["tokenizer"] == ""

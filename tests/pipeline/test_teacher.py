@@ -73,7 +73,7 @@ def test_a_teacher_that_learned_nothing_is_refused(tmp_path: Path) -> None:
 
 def _renamed(whole: Path, folder: Path, order: list[int]) -> list[str]:
     """The teacher of the whole run with its outputs in another `order` and without names for them, as overrides."""
-    model = read_trained(whole / "teacher", [str(digit) for digit in range(10)])
+    model = read_trained(whole / "teacher", [str(digit) for digit in range(10)], "image-classification")
     with torch.no_grad():
         model.classifier.weight.copy_(model.classifier.weight[order].clone())
         model.classifier.bias.copy_(model.classifier.bias[order].clone())

@@ -9,6 +9,7 @@ from transformers import BertConfig
 from edgekd.cost.count import parameters
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
+from edgekd.students.weights import spec_of
 
 torch.set_num_threads(1)
 
@@ -22,6 +23,14 @@ CLASSES = {
     ("llama", False): "LlamaForCausalLM",
     ("t5", False): "T5ForConditionalGeneration",
     ("bart", False): "BartForConditionalGeneration",
+}
+OTHER_HEADS = {
+    ("bert", "tokens"): "BertForTokenClassification",
+    ("roberta", "tokens"): "RobertaForTokenClassification",
+    ("gpt2", "tokens"): "GPT2ForTokenClassification",
+    ("llama", "tokens"): "LlamaForTokenClassification",
+    ("bert", "none"): "BertModel",
+    ("roberta", "none"): "RobertaModel",
 }
 
 
@@ -55,6 +64,16 @@ def test_the_built_model_has_the_class_and_the_parameters_of_its_spec(
     model = build(spec, seed=seed)
     assert type(model).__name__ == CLASSES[architecture, classifier]
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters(spec)
+
+
+@pytest.mark.parametrize(("architecture", "head"), OTHER_HEADS)
+def test_models_for_tokens_and_without_a_head_have_the_parameters_of_their_spec(architecture: str, head: str) -> None:
+    drawn = drawn_spec(architecture, classifier=True, seed=3).to_dict()
+    spec = StudentSpec.from_dict({**drawn, "head": head, "labels": 0 if head == "none" else 3})
+    model = build(spec, seed=0)
+    assert type(model).__name__ == OTHER_HEADS[architecture, head]
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters(spec)
+    assert spec_of(model) == spec
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not() -> None:

@@ -37,10 +37,10 @@ SPECS = [
 
 
 def test_the_defaults_of_an_encoder_decoder_are_those_of_its_paper() -> None:
-    small = spec_from_config(T5Config(), classifier=False)
+    small = spec_from_config(T5Config(), head="language")
     assert (small.name, small.gated, small.tied) == ("L6.6-H512-A8-F2048", False, True)
-    assert spec_from_config(T5Config(feed_forward_proj="gated-gelu"), classifier=False).gated
-    assert spec_from_config(BartConfig(), classifier=False).name == "L12.12-H1024-A16-F4096"
+    assert spec_from_config(T5Config(feed_forward_proj="gated-gelu"), head="language").gated
+    assert spec_from_config(BartConfig(), head="language").name == "L12.12-H1024-A16-F4096"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_defaults_of_an_encoder_decoder_are_those_of_its_paper() -> None:
 )
 def test_an_encoder_decoder_that_is_counted_otherwise_is_refused(config: PreTrainedConfig, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        spec_from_config(config, classifier="labels" in message)
+        spec_from_config(config, head="sequence" if "labels" in message else "language")
 
 
 def test_a_student_without_a_gate_cannot_take_its_options_from_a_teacher_with_one() -> None:
@@ -67,7 +67,7 @@ def test_a_student_without_a_gate_cannot_take_its_options_from_a_teacher_with_on
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.architecture}-{spec.labels}")
 def test_a_spec_survives_the_way_through_a_configuration(spec: StudentSpec) -> None:
-    assert spec_from_config(config_from_spec(spec), classifier=spec.labels > 0) == spec
+    assert spec_from_config(config_from_spec(spec), head="sequence" if spec.labels else "language") == spec
 
 
 def teacher_configs() -> list[PreTrainedConfig]:
@@ -174,7 +174,7 @@ def test_harmless_options_of_older_configurations_are_accepted(changes: dict[str
 
 def test_an_encoder_without_labels_is_refused() -> None:
     with pytest.raises(SpecError, match="no labels"):
-        spec_from_config(BertConfig(), classifier=False)
+        spec_from_config(BertConfig(), head="language")
 
 
 def test_a_teacher_of_another_family_is_refused() -> None:

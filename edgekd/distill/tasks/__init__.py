@@ -1,0 +1,19 @@
+"""The tasks that students are trained for."""
+
+from __future__ import annotations
+
+from edgekd.distill.tasks.base import Answers, Asked, Task
+from edgekd.distill.tasks.classification import Classification
+from edgekd.task import TaskName
+
+__all__ = ["Answers", "Asked", "Task", "task_of"]
+
+_TASKS: dict[TaskName, Task] = {
+    "text-classification": Classification("text-classification"),
+    "image-classification": Classification("image-classification"),
+}
+
+
+def task_of(name: TaskName) -> Task:
+    """The task of this name."""
+    return _TASKS[name]

@@ -1,0 +1,36 @@
+"""What students are made for: the tasks by name, with what of them is said to users. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from edgekd.student import Head
+from edgekd.units import text_from_share
+
+TaskName = Literal["text-classification", "image-classification"]
+TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWords:
+    """A task in words. `score` is the measure that a student is judged by, a share of 1; `said` puts one in a sentence.
+
+    `kind` is that of its inputs, `head` what a model for it answers. `labelled`: its data set has labels beside these.
+    """
+
+    kind: Literal["text", "image"]
+    head: Head
+    score: str
+    said: str
+    labelled: bool = True
+
+    def text(self, score: float, digits: int = 1) -> str:
+        """'94.2 % right'."""
+        return self.said.format(text_from_share(score, digits))
+
+
+TASKS: dict[TaskName, TaskWords] = {
+    "text-classification": TaskWords("text", "sequence", "accuracy", "{} right"),
+    "image-classification": TaskWords("image", "sequence", "accuracy", "{} right"),
+}
