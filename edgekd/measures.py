@@ -76,3 +76,10 @@ def entity_f1(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[st
         its, own = set(entities(truth)), set(entities(answers))
         right, said, true = right + len(its & own), said + len(own), true + len(its)
     return f1(right, said, true)
+
+
+def inside_starts(tags: Sequence[str]) -> int:
+    """How many entities of a sentence begin with an inside tag, as in IOB1 or where somebody erred."""
+    return sum(
+        "-" in tags[entity.start] and split_tag(tags[entity.start])[0] not in _STARTS for entity in entities(tags)
+    )

@@ -8,7 +8,9 @@ from typing import Literal, get_args
 from edgekd.student import Head
 from edgekd.units import text_from_share
 
-TaskName = Literal["text-classification", "image-classification"]
+TaskName = Literal["text-classification", "image-classification", "multi-label-classification", "token-classification"]
+Labelling = Literal["one", "many", "tokens"]
+"""What the labels of an example are: one class, any number of labels, or one tag for each of its words."""
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 
 
@@ -16,7 +18,8 @@ TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 class TaskWords:
     """A task in words. `score` is the measure that a student is judged by, a share of 1; `said` puts one in a sentence.
 
-    `kind` is that of its inputs, `head` what a model for it answers. `labelled`: its data set has labels beside these.
+    `kind` is that of its inputs, `head` what a model for it answers. `labelled`: its data set has labels beside these,
+    `labelling` says which.
     """
 
     kind: Literal["text", "image"]
@@ -24,6 +27,7 @@ class TaskWords:
     score: str
     said: str
     labelled: bool = True
+    labelling: Labelling = "one"
 
     def text(self, score: float, digits: int = 1) -> str:
         """'94.2 % right'."""
@@ -33,4 +37,6 @@ class TaskWords:
 TASKS: dict[TaskName, TaskWords] = {
     "text-classification": TaskWords("text", "sequence", "accuracy", "{} right"),
     "image-classification": TaskWords("image", "sequence", "accuracy", "{} right"),
+    "multi-label-classification": TaskWords("text", "sequence", "micro F1", "micro F1 {}", labelling="many"),
+    "token-classification": TaskWords("text", "tokens", "accuracy", "{} of the tokens right", labelling="tokens"),
 }

@@ -28,7 +28,8 @@ class Checks:
     """What was found in the parts of a data set. Of images nothing is `blank` or `truncated`.
 
     `classes` are examples by part and class. `blank` are texts that hold nothing, `truncated` those that are longer
-    than `max_length` tokens, by part; both are None where no tokenizer has counted.
+    than `max_length` tokens, by part; both are None where no tokenizer has counted. `rows` are the examples by part, where
+    classes do not count them; `cut_words` the words by part that have a tag and lie beyond `max_length`.
     """
 
     classes: Mapping[str, Mapping[str, int]]
@@ -37,11 +38,13 @@ class Checks:
     blank: Mapping[str, int]
     max_length: int | None = None
     truncated: Mapping[str, int] | None = None
+    rows: Mapping[str, int] | None = None
+    cut_words: Mapping[str, int] | None = None
 
     @property
     def examples(self) -> dict[str, int]:
         """Examples by part."""
-        return {part: sum(counts.values()) for part, counts in self.classes.items()}
+        return dict(self.rows or {part: sum(counts.values()) for part, counts in self.classes.items()})
 
     @property
     def warnings(self) -> list[str]:
@@ -61,6 +64,12 @@ class Checks:
                     f"{part}: {text_from_share(share)} of the texts are longer than {self.max_length} tokens, and no "
                     "student sees what is cut off. Raise data.max_length"
                 )
+        told += [
+            f"{part}: {count} words lie beyond {self.max_length} tokens; their tags are neither learned nor judged. "
+            "Raise data.max_length, or cut sentences"
+            for part, count in (self.cut_words or {}).items()
+            if count
+        ]
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +99,8 @@ def checked(splits: Splits, data: Data) -> Checks:
     """
     refuse_unlearnable(splits)
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
-    found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank)
+    sizes = {name: len(part) for name, part in splits.parts.items()}
+    found = Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank, rows=sizes)
     for leak in found.leaks:
         if (leak.part, leak.other) == ("test", "train") and leak.share > data.max_leakage:
             raise DataError(_refusal(leak, splits.test, data))

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 from edgekd.data.examples import Kind
+from edgekd.data.conll import read_conll
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
 from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
 from edgekd.data.tables import read_table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 from edgekd.text import listing, printable
 
 FORMATS = {
@@ -24,11 +26,17 @@ FORMATS = {
     ".pq": "parquet",
     ".txt": "text",
     ".text": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test", "t10k")}
 
 
-def local_parts(source: Path, data: Data, kind: Kind | None) -> tuple[dict[str, Part], list[str]]:
+def local_parts(
+    source: Path, data: Data, kind: Kind | None, labelling: Labelling = "one"
+) -> tuple[dict[str, Part], list[str]]:
     """The parts of the data set in the file or folder `source`, and notes. Errors: DataError."""
     if source.is_file():
         if data.train is not None and source.parent / data.train != source:
@@ -37,8 +45,8 @@ def local_parts(source: Path, data: Data, kind: Kind | None) -> tuple[dict[str, 
     else:
         files = _files(source, data)
     refuse_same({part: path.name for part, path in files.items()})
-    first = _part(files["train"], data, kind)
-    rest = {name: _part(path, data, first.kind) for name, path in files.items() if name != "train"}
+    first = _part(files["train"], data, kind, labelling)
+    rest = {name: _part(path, data, first.kind, labelling) for name, path in files.items() if name != "train"}
     return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, files)
 
 
@@ -93,10 +101,12 @@ def _format(path: Path) -> str | None:
     return FORMATS.get(Path(name).suffix)
 
 
-def _part(path: Path, data: Data, kind: Kind | None) -> Part:
+def _part(path: Path, data: Data, kind: Kind | None, labelling: Labelling) -> Part:
     form = data.format or _format(path)
     if form is None:
-        raise DataError(f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet or idx")
+        raise DataError(
+            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, idx or conll"
+        )
     if form == "text":
         raise DataError(
             f"{path}: is plain text, one example per line, which has no labels; classification needs them. "
@@ -104,8 +114,16 @@ def _part(path: Path, data: Data, kind: Kind | None) -> Part:
         )
     if form == "idx":
         return _idx_part(path, kind)
+    if form == "conll":
+        if labelling != "tokens":
+            raise DataError(f"{path}: is a CoNLL file, which has a tag for each word. Set task: token-classification")
+        return part_from_table(path.name, read_conll(path), _of_conll(data), kind, path.parent, labelling)
     table = read_table(path, form, wanted_columns(data))
-    return part_from_table(path.name, table, data, kind, path.parent)
+    return part_from_table(path.name, table, data, kind, path.parent, labelling)
+
+
+def _of_conll(data: Data) -> Data:
+    return data.model_copy(update={"text": "tokens", "label": "tags"})
 
 
 def _idx_part(path: Path, kind: Kind | None) -> Part:

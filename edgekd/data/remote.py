@@ -14,12 +14,13 @@ from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
 from edgekd.data.tables import table_from_arrow
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 from edgekd.text import did_you_mean, listing, printable
 
 DIGITS_MAXIMUM = 16  # load_digits: "each element is an integer in the range 0..16"
 
 
-def hub_parts(source: str, data: Data, kind: Kind | None) -> dict[str, Part]:
+def hub_parts(source: str, data: Data, kind: Kind | None, labelling: Labelling = "one") -> dict[str, Part]:
     """The parts of the hub data set 'hub:ID' or 'hub:ID:CONFIG'; ID may be a folder. Errors: DataError."""
     name, config = _hub_name(source, data.config)
     loaded = _load(name, config)
@@ -32,7 +33,7 @@ def hub_parts(source: str, data: Data, kind: Kind | None) -> dict[str, Part]:
         table = table_from_arrow(where, rows.with_format("arrow")[:], columns)
         if not len(loaded[split]):
             raise DataError(f"{where}: holds no examples, expected at least two")
-        parts[part] = part_from_table(split, table, data, kind, Path())
+        parts[part] = part_from_table(split, table, data, kind, Path(), labelling)
         kind = parts[part].kind
     return parts
 

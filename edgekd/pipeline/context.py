@@ -112,7 +112,7 @@ class Context:
         from edgekd.data.sources import load_splits
 
         self.progress.update("reading the data")
-        return load_splits(self.recipe.data, base=self.base, kind=TASKS[self.recipe.task].kind)
+        return load_splits(self.recipe.data, base=self.base, kind=self.words.kind, labelling=self.words.labelling)
 
     @cached_property
     def checks(self) -> Checks:
