@@ -28,8 +28,8 @@ class Checks:
     """What was found in the parts of a data set. Of images nothing is `blank` or `truncated`.
 
     `classes` are examples by part and class. `blank` are texts that hold nothing, `truncated` those that are longer
-    than `max_length` tokens, by part; both are None where no tokenizer has counted. `rows` are the examples by part, where
-    classes do not count them; `cut_words` the words by part that have a tag and lie beyond `max_length`.
+    than `max_length` tokens, by part; both are None where no tokenizer has counted. `rows` are the examples by
+    part, where classes do not count them; `cut_words` the words by part whose tag lies beyond `max_length`.
     """
 
     classes: Mapping[str, Mapping[str, int]]

@@ -95,7 +95,8 @@ def _moments(values: npt.NDArray[Any]) -> tuple[float, float]:
 def load_tokenizer(name: str | Path, *, words: bool = False) -> Any:
     """The fast tokenizer in the folder `name`, or of that hub id; one that takes sentences in `words` where told so.
 
-    Errors: DataError when there is none."""
+    Errors: DataError when there is none.
+    """
     transformers, hub = library("transformers"), library("huggingface_hub.errors")
     # A byte-level tokenizer takes words only if it puts a blank before each.
     options = {"add_prefix_space": True} if words else {}
@@ -132,8 +133,8 @@ def encode(examples: Examples, preprocessing: Preprocessing, tokenizer: Any = No
     """`examples` as a datasets.Dataset in memory, in their order, without padding.
 
     Columns: input_ids, attention_mask and, where the tokenizer makes them, token_type_ids; or pixel_values float32
-    [C, H, W], handed out as numpy arrays. Besides: labels, and row, the index in `examples`. Labels are one number, a 1 or
-    0 for each label, or of sentences one for each token: the tag at the first token of a word, -100 at all others. The fingerprint is
+    [C, H, W], handed out as numpy arrays. Besides: labels, and row, the index in `examples`. Labels are one
+    number, a 1 or 0 for each label, or of sentences one for each token: a word's tag at its first, -100 at all others. The fingerprint is
     `encoding_key`: equal contents have equal fingerprints. `tokenizer` saves loading it again.
     Errors: DataError when the examples do not fit `preprocessing`.
     """
@@ -236,8 +237,8 @@ def numpy_batches(
 ) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """The rows of an encoded `dataset` in batches of numpy arrays, padded on the right to the longest row or `pad_to`.
 
-    Shapes: ids int64 [B, L], pixel_values float32 [B, C, H, W], labels and row int64 [B], of several labels [B, labels], of
-    tokens [B, L] with -100 at padding; the last B may be smaller.
+    Shapes: ids int64 [B, L], pixel_values float32 [B, C, H, W], labels and row int64 [B], of several
+    labels [B, labels], of tokens [B, L] with -100 at padding; the last B may be smaller.
     Errors: DataError when a row is longer than `pad_to` or `batch_size` is below 1.
     """
     if batch_size < 1:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgekd.data.examples import Kind
 from edgekd.data.conll import read_conll
+from edgekd.data.examples import Kind
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
 from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
 from edgekd.data.tables import read_table

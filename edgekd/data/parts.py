@@ -27,8 +27,8 @@ MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that 
 class Part:
     """Inputs and the word of each one's label. `place` says where an example stands, for error messages.
 
-    `class_names` are the classes in the order of the source, where it names them itself. Where an example has any number
-    of labels, `sizes` says how many, and `labels` hold those of all one after the other, as `place` numbers them; of
+    `class_names` are the classes in the order of the source, where it names them itself. Where an example has any
+    number of labels, `sizes` says how many, and `labels` hold those of all one after the other, as `place` numbers them; of
     sentences those are the tags of their `words`.
     """
 

@@ -22,8 +22,8 @@ def cut(
     """What stays in `train`, and the part cut from it: of every class `share`, at least one example.
 
     Equal inputs stay together; `keep` is how many different ones must stay. An input that stands there under several
-    classes stays, for whoever is judged on it is wrong either way. Of several labels the rarest one of an example counts;
-    an example whose rarest label is too rare to be shared stays.
+    classes stays, for whoever is judged on it is wrong either way. Of several labels the rarest one of an example
+    counts; an example whose rarest label is too rare to be shared stays.
     Errors: DataError when a class has too few different examples.
     """
     taken: list[int] = []

@@ -28,7 +28,8 @@ class Table:
     """The wanted columns of a file, of equal length; `names` are all columns that the file has.
 
     `rows` are the lines (or row numbers, from 1) where each row stands in `where`. `class_names` holds, by column, the
-    names of classes that the file itself gives to its numbers. With `word_lines` every word of a row has a line of its own.
+    names of classes that the file itself gives to its numbers. With `word_lines` every word of
+    a row has a line of its own.
     """
 
     where: str

@@ -36,8 +36,14 @@ def value_bytes(column: Any) -> Iterator[bytes]:
         yield f"{values.dtype.str}:".encode() + values.tobytes()
 
 
-def table_of_logits(row_name: str, rows: NDArray[np.int64], logits_name: str, logits: NDArray[np.float32]) -> Any:
-    """A table of row numbers and their logits, each a list of fixed length."""
+def table_of_logits(
+    row_name: str, rows: NDArray[np.int64], logits_name: str, logits: NDArray[np.float32] | list[NDArray[np.float32]]
+) -> Any:
+    """A table of row numbers and their logits, each a list: of fixed length, or of its own."""
+    if isinstance(logits, list):
+        ends = np.cumsum([0, *map(len, logits)], dtype=np.int32)
+        ragged = pa.ListArray.from_arrays(pa.array(ends), pa.array(np.concatenate(logits)))
+        return pa.table({row_name: pa.array(rows), logits_name: ragged})
     answers = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])
     return pa.table({row_name: pa.array(rows), logits_name: answers})
 

@@ -30,6 +30,8 @@ PROBES = 8
 PROBE_TOLERANCE = 1.0e-2
 
 OnRows = Callable[[int, int], None]
+# Of a model, a data set, a batch size and a padding token the logits: [rows, classes], or a flat array for each row.
+Answering = Callable[..., Any]
 
 
 def cached_logits(
@@ -42,9 +44,11 @@ def cached_logits(
     pad_token_id: int | None = None,
     shard_rows: int = SHARD_ROWS,
     on_rows: OnRows | None = None,
+    answer: Answering = predict_logits,
 ) -> datasets.Dataset:
     """`dataset` with a column `teacher_logits`, the logits of `model` for the example of the same `row`.
 
+    `answer` gives the logits; rows may differ in how many they have.
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
     key and set of rows has its own cache. `on_rows` is told the rows done and the rows in all after each shard.
 
@@ -74,6 +78,7 @@ def cached_logits(
             pad_token_id=pad_token_id,
             shard_rows=shard_rows,
             on_rows=on_rows,
+            answer=answer,
         )
         write_json(home / "cache.json", {**identity, "shards": shards})
 
@@ -81,7 +86,7 @@ def cached_logits(
     with silent_libraries():
         processes.done_by_first(write)
         logits = _aligned(_read_cache(home, identity), rows, home)
-        _check_probes(model, dataset, logits, home, pad_token_id)
+        _check_probes(model, dataset, logits, home, pad_token_id, answer)
         plain = dataset.remove_columns(TEACHER_LOGITS) if TEACHER_LOGITS in dataset.column_names else dataset
         return datasets.concatenate_datasets([plain, logits.remove_columns(ROW)], axis=1)
 
@@ -105,6 +110,7 @@ def _write_shards(
     pad_token_id: int | None,
     shard_rows: int,
     on_rows: OnRows | None,
+    answer: Answering,
 ) -> dict[str, str]:
     hashes = {}
     for start in range(0, len(rows), shard_rows):
@@ -113,7 +119,7 @@ def _write_shards(
         path = home / f"shard-{start:09d}-{sha256_of_bytes(part.tobytes())[:16]}.arrow"
         if not path.is_file():
             picked = dataset.select(range(start, start + len(part)))
-            logits = predict_logits(model, picked, batch_size, pad_token_id)
+            logits = answer(model, picked, batch_size, pad_token_id)
             write_bytes(path, stream_bytes(table_of_logits(ROW, part, TEACHER_LOGITS, logits)))
         hashes[path.name] = sha256_of_file(path)
         if on_rows is not None:
@@ -148,12 +154,21 @@ def _aligned(cache: datasets.Dataset, rows: NDArray[np.int64], home: Path) -> da
 
 
 def _check_probes(
-    model: Any, dataset: datasets.Dataset, logits: datasets.Dataset, home: Path, pad_token_id: int | None
+    model: Any,
+    dataset: datasets.Dataset,
+    logits: datasets.Dataset,
+    home: Path,
+    pad_token_id: int | None,
+    answer: Answering,
 ) -> None:
     probes = sorted(np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False))
-    fresh = predict_logits(model, dataset.select(probes), PROBES, pad_token_id)
-    stored = np.asarray(logits.select(probes).with_format("numpy")[TEACHER_LOGITS][:])
-    if stored.shape != fresh.shape or not np.allclose(stored, fresh, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
+    fresh = answer(model, dataset.select(probes), PROBES, pad_token_id)
+    stored = [np.asarray(row) for row in logits.select(probes).with_format(None)[TEACHER_LOGITS]]
+    same = (
+        one.shape == other.shape and np.allclose(one, other, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
+        for one, other in zip(stored, fresh, strict=True)
+    )
+    if not all(same):
         raise _damaged(home, "rows computed again differ from the stored ones: the data behind its key has changed")
 
 

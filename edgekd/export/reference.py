@@ -25,11 +25,11 @@ def torch_logits(model: torch.nn.Module, batches: Iterable[Batch]) -> Array:
     Errors: DataError when there is no batch.
     """
     device = next(model.parameters()).device
-    takes = inspect.signature(model.forward).parameters
+    takes = set(inspect.signature(model.forward).parameters)
     rows: list[Array] = []
     with evaluating(model), torch.no_grad():
         for batch in batches:
-            arrays = {name: np.ascontiguousarray(value) for name, value in batch.items() if name in takes}
+            arrays = {name: np.ascontiguousarray(value) for name, value in batch.items() if name in takes - {"labels"}}
             tensors = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
             rows.append(real_rows(model(**tensors).logits.float().cpu().numpy(), batch))
     if not rows:

@@ -62,6 +62,7 @@ def out_of_time(table: dict[str, Any]) -> str:
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
     from edgekd.data.encode import encode
+    from edgekd.data.truncation import cut_words
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
 
@@ -73,7 +74,9 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     parts = {name: encode(splits.parts[name], teacher.preprocessing, teacher.tokenizer) for name in wanted}
     if splits.kind == "text":
         truncated = _truncated(splits, parts, teacher)
-        checks = replace(checks, truncated=truncated, max_length=teacher.preprocessing.max_length)
+        lost = {name: cut_words(parts[name], part) for name, part in splits.parts.items()}
+        longest = teacher.preprocessing.max_length
+        checks = replace(checks, truncated=truncated, cut_words=lost, max_length=longest)
     for warning in checks.warnings:
         context.progress.warn(warning)
     model, tokenizer = teacher.model, teacher.tokenizer
@@ -145,11 +148,13 @@ def _untrained(context: Context) -> _Untrained:
     check_head(called, loaded, taught=fine_tune is not None)
     if loaded.lost_head:
         context.progress.warn(f"teacher.model {called}: {loaded.note}")
+    if context.words.labelling == "many":
+        loaded.model.config.problem_type = "multi_label_classification"
     origin = called + (" fine-tuned" if fine_tune else "")
     if images is not None:
         _check_images(context, loaded.model, images)
         return _Untrained(loaded.model, None, images, origin, loaded.by_position)
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, words=context.words.labelling == "tokens")
     preprocessing = Preprocessing(kind="text", tokenizer=name, max_length=recipe.data.max_length)
     check_tokenizer(called, loaded.model, tokenizer, preprocessing.max_length)
     return _Untrained(loaded.model, tokenizer, preprocessing, origin, loaded.by_position)
@@ -189,7 +194,7 @@ def _checked(context: Context, teacher: _Untrained, train_set: Any, validation: 
     taught = recipe.teacher.fine_tune is not None
     task = task_of(recipe.task)
     found = task.answers(model, validation, 64, pad)
-    if teacher.by_position and not taught:
+    if teacher.by_position and not taught and context.words.labelling != "many":
         check_order(str(recipe.teacher.model), found.truth.tolist(), found.answers.tolist(), splits.label_names)
     task.check_teacher(found, task.class_counts(train_set, len(splits.label_names)))
     parts = {name: len(part) for name, part in splits.parts.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from edgekd.distill.tasks.base import Answers, Asked, Task
 from edgekd.distill.tasks.classification import Classification
+from edgekd.distill.tasks.multi_label import MultiLabel
+from edgekd.distill.tasks.token_classification import TokenClassification
 from edgekd.task import TaskName
 
 __all__ = ["Answers", "Asked", "Task", "task_of"]
@@ -11,6 +13,8 @@ __all__ = ["Answers", "Asked", "Task", "task_of"]
 _TASKS: dict[TaskName, Task] = {
     "text-classification": Classification("text-classification"),
     "image-classification": Classification("image-classification"),
+    "multi-label-classification": MultiLabel("multi-label-classification"),
+    "token-classification": TokenClassification("token-classification"),
 }
 
 
