@@ -75,7 +75,8 @@ class Data(Model):
     In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
     validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
     `label` may name several columns of 0 and 1 for multi-label-classification, or a cell holds labels between
-    `label_separator`; for token-classification `text` and `label` hold lists. `otherwise` is used when `source` is a local path that does not exist. At most `max_leakage` of the test part may
+    `label_separator`; for token-classification `text` and `label` hold lists. `otherwise` is used when `source` is a
+    local path that does not exist. At most `max_leakage` of the test part may
     stand in the training part, too; `drop_leaked` leaves out of the training part what also stands in another one.
     """
 

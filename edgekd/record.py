@@ -162,7 +162,8 @@ class PairedRecord(_Header):
 class AccuracyRecord(_Header):
     """What one artifact answered to each example of a fixed data set, beside the right answers.
 
-    Of sentences there is an answer for each word; of examples with any number of labels a 1 or 0 for each pair of example
+    Of sentences there is an answer for each word; of examples with any number of labels a 1 or 0 for each pair of
+    example
     and label, and the `metric` is then the micro F1 of the pairs. `score` is a further measure, by its name.
     """
 

@@ -134,7 +134,8 @@ def encode(examples: Examples, preprocessing: Preprocessing, tokenizer: Any = No
 
     Columns: input_ids, attention_mask and, where the tokenizer makes them, token_type_ids; or pixel_values float32
     [C, H, W], handed out as numpy arrays. Besides: labels, and row, the index in `examples`. Labels are one
-    number, a 1 or 0 for each label, or of sentences one for each token: a word's tag at its first, -100 at all others. The fingerprint is
+    number, a 1 or 0 for each label, or of sentences one for each token: a word's tag at its first, -100 at all others.
+    The fingerprint is
     `encoding_key`: equal contents have equal fingerprints. `tokenizer` saves loading it again.
     Errors: DataError when the examples do not fit `preprocessing`.
     """

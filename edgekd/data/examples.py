@@ -93,10 +93,10 @@ class Examples:
         if self.words is None:
             return self.labels
         order = np.argsort(np.bincount(self.labels), kind="stable")
-        rank = np.empty_like(order)
+        rank: Numbers = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        found: Numbers = order[np.minimum.reduceat(rank[self.labels], self.starts[:-1])]
-        return found
+        found = np.asarray(order)[np.minimum.reduceat(rank[self.labels], self.starts[:-1])]
+        return found.astype(np.int64)
 
     @property
     def answers(self) -> list[bytes]:

@@ -28,7 +28,8 @@ class Part:
     """Inputs and the word of each one's label. `place` says where an example stands, for error messages.
 
     `class_names` are the classes in the order of the source, where it names them itself. Where an example has any
-    number of labels, `sizes` says how many, and `labels` hold those of all one after the other, as `place` numbers them; of
+    number of labels, `sizes` says how many, and `labels` hold those of all one after the other, as `place` numbers
+    them; of
     sentences those are the tags of their `words`.
     """
 

@@ -57,7 +57,8 @@ def placed(table: Table, rows: Sequence[Sequence[Any]], what: str) -> Callable[[
 def label_sets(table: Table, data: Data) -> tuple[list[list[str]], list[str] | None]:
     """The labels of each example, each once, and the names that the source has for them.
 
-    A cell holds a list, or a text that is split at data.label_separator, and may be empty; of several columns, each is a
+    A cell holds a list, or a text that is split at data.label_separator, and may be empty; of several columns, each is
+    a
     label and holds 1 or 0. Errors: DataError naming the row.
     """
     if isinstance(data.label, list):
@@ -111,7 +112,8 @@ def sentences(table: Table, data: Data) -> tuple[list[list[str]], list[list[str]
             raise DataError(f"{place}: {text} holds {printable(repr(odd), 60)}, expected words. Remove or mend it")
         if len(said) != len(marks):
             raise DataError(
-                f"{place}: found {len(said)} words in {text} and {len(marks)} tags in {label}, expected a tag for each word"
+                f"{place}: found {len(said)} words in {text} and {len(marks)} tags in {label}, "
+                "expected a tag for each word"
             )
         words.append([word.strip() for word in said])
         tags.append([label_word(mark, place, label) for mark in marks])

@@ -21,7 +21,8 @@ from edgekd.task import Labelling
 def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None, labelling: Labelling = "one") -> Splits:
     """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
 
-    `kind` and `labelling` are what the task needs; without a kind the columns decide. Missing parts are cut from the training part before
+    `kind` and `labelling` are what the task needs; without a kind the columns decide. Missing parts are cut from the
+    training part before
     `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on. Between the
     two, `drop_leaked` leaves out of the training part what also stands in another part.
     Errors: DataError naming file and row; MissingExtra.

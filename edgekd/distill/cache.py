@@ -44,11 +44,11 @@ def cached_logits(
     pad_token_id: int | None = None,
     shard_rows: int = SHARD_ROWS,
     on_rows: OnRows | None = None,
-    answer: Answering = predict_logits,
+    answer: Answering | None = None,
 ) -> datasets.Dataset:
     """`dataset` with a column `teacher_logits`, the logits of `model` for the example of the same `row`.
 
-    `answer` gives the logits; rows may differ in how many they have.
+    `answer` gives the logits (predict_logits, unless told otherwise); rows may differ in how many they have.
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
     key and set of rows has its own cache. `on_rows` is told the rows done and the rows in all after each shard.
 
@@ -57,7 +57,7 @@ def cached_logits(
     Errors: DataError when `row` is missing or not unique; RecordError when the cache on disk is damaged or does not
     agree with the model; TrainingError when the teacher answers NaN.
     """
-    rows = _row_numbers(dataset)
+    rows, answer = _row_numbers(dataset), answer or predict_logits
     identity = {
         "format": FORMAT,
         "weights": weights_hash(model),

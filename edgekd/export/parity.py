@@ -44,7 +44,8 @@ def check_parity(
 ) -> ParityResult:
     """How the ONNX file at `path` differs from `reference_logits` on the first `limits.examples` rows of `batches`.
 
-    With `several` labels an answer is which of them apply. Rows are as in onnx_logits; edgekd.export.reference gives the reference for the same batches. Judged by require.
+    With `several` labels an answer is which of them apply. Rows are as in onnx_logits; edgekd.export.reference gives
+    the reference for the same batches. Judged by require.
 
     Errors: ExportError when either side gives NaN or infinity, or they do not have the same rows and classes.
     """

@@ -61,7 +61,9 @@ def work(context: Context, scratch: Path) -> Done:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A trained model, with real inputs in the batches that the device will see, and the `truth` about the test part."""
+    """A trained model, with real inputs in the batches that the device will see, and the `truth` about the test
+    part.
+    """
 
     model: Any
     kind: Literal["text", "image"]

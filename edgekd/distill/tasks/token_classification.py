@@ -28,8 +28,8 @@ from edgekd.teaching import SoftLoss
 class TokenClassification(Task):
     """Cross entropy and accuracy of labelled tokens, distilled from the teacher's logits for them.
 
-    In a batch, labels are [B, tokens] with -100 where there is none, and the teacher's logits [B, most x classes]: those
-    of the labelled tokens of a row one after the other, filled up with zeros.
+    In a batch, labels are [B, tokens] with -100 where there is none, and the teacher's logits [B, most x classes]:
+    those of the labelled tokens of a row one after the other, filled up with zeros.
     """
 
     def __init__(self, name: TaskName) -> None:
@@ -117,7 +117,8 @@ def labels_of(dataset: datasets.Dataset) -> NDArray[np.int64]:
     """The labels of all labelled tokens, in the order of the rows. Shapes: [units]."""
     tables = dataset.select_columns([LABELS]).with_format("arrow").iter(batch_size=10_000)
     labels = np.concatenate([np.zeros(0, dtype=np.int64), *(flat_values(table[LABELS]) for table in tables)])
-    return labels[labels != IGNORED]
+    known: NDArray[np.int64] = labels[labels != IGNORED]
+    return known
 
 
 def token_logits(
