@@ -212,7 +212,8 @@ def record_from_json(table: Any, where: str) -> LatencyRecord | PairedRecord | A
     version = table["schema_version"]
     if version not in READABLE:
         raise RecordError(
-            f"{where}: has schema_version {printable(repr(version), 40)}, this edgekd reads {READABLE[0]} to {SCHEMA_VERSION}"
+            f"{where}: has schema_version {printable(repr(version), 40)}, "
+            f"this edgekd reads {READABLE[0]} to {SCHEMA_VERSION}"
         )
     try:
         return _ADAPTER.validate_python(table)

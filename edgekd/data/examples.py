@@ -73,7 +73,8 @@ class Examples:
     def starts(self) -> Numbers:
         """Where the words of each sentence begin among all, and where the last one ends. Shapes: [N + 1]."""
         lengths = [1] * len(self) if self.words is None else list(map(len, self.words))
-        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        ends: Numbers = np.cumsum([0, *lengths], dtype=np.int64)
+        return ends
 
     def counts(self, classes: int) -> Numbers:
         """The examples of each class, or words of each tag. Shapes: [classes]."""
