@@ -176,7 +176,7 @@ def test_error_names_the_place() -> None:
         record_from_json(_with(LATENCY, ("runs", 1, "samples_ns", 0), -4), "r.json")
 
 
-@pytest.mark.parametrize("version", ["1.1", "2.0", "0.9", 1, 1.0, None, ["1.0"], "1.0\x1b[31m"])
+@pytest.mark.parametrize("version", ["1.9", "2.0", "0.9", 1, 1.0, None, ["1.0"], "1.0\x1b[31m"])
 def test_other_schema_version_is_named_and_refused(version: Any) -> None:
     with pytest.raises(RecordError, match=r"has schema_version .*, this edgekd reads 1\.0") as caught:
         record_from_json({**LATENCY, "schema_version": version}, "r.json")

@@ -73,13 +73,13 @@ class Examples:
     def starts(self) -> Numbers:
         """Where the words of each sentence begin among all, and where the last one ends. Shapes: [N + 1]."""
         lengths = [1] * len(self) if self.words is None else list(map(len, self.words))
-        ends: Numbers = np.cumsum([0, *lengths], dtype=np.int64)
-        return ends
+        return np.asarray(np.cumsum([0, *lengths]), dtype=np.int64)
 
     def counts(self, classes: int) -> Numbers:
         """The examples of each class, or words of each tag. Shapes: [classes]."""
-        found: Numbers = self.labels.sum(axis=0) if self.several else np.bincount(self.labels, minlength=classes)
-        return found
+        if self.several:
+            return np.asarray(self.labels.sum(axis=0), dtype=np.int64)
+        return np.bincount(self.labels, minlength=classes)
 
     @cached_property
     def strata(self) -> Numbers:
@@ -97,7 +97,7 @@ class Examples:
         rank: Numbers = np.empty_like(order)
         rank[order] = np.arange(len(order))
         found = np.asarray(order)[np.minimum.reduceat(rank[self.labels], self.starts[:-1])]
-        return found.astype(np.int64)
+        return np.asarray(found, dtype=np.int64)
 
     @property
     def answers(self) -> list[bytes]:

@@ -51,7 +51,7 @@ def test_the_trainers_losses_are_those_of_pairs(tmp_path: Path) -> None:
 def test_a_teacher_has_to_be_better_than_yes_to_everything() -> None:
     truth, nothing = np.array([1, 0, 1, 0]), np.zeros(4)
     yes = Answers(nothing, np.ones(4, dtype=np.int64), truth, nothing)
-    with pytest.raises(TrainingError, match="micro F1 0.667"):
+    with pytest.raises(TrainingError, match=r"micro F1 0\.667"):
         TASK.check_teacher(yes, np.array([2, 2]))
     TASK.check_teacher(Answers(nothing, truth, truth, nothing), np.array([2, 2]))
 
