@@ -29,7 +29,7 @@ from edgekd.record import (
 )
 
 HEADER = {
-    "schema_version": "1.0",
+    "schema_version": "1.1",
     "artifact": {"name": "student", "sha256": "a" * 64, "size_bytes": 1000, "precision": "int8", "role": "student"},
     "created_utc": "2026-01-01T00:00:00Z",
     "warnings": ["warm"],

@@ -90,7 +90,8 @@ class Examples:
         if self.several:
             shares = np.where(self.labels > 0, self.labels.sum(axis=0), len(self) + 1)
             none = np.full((len(self), 1), len(self))
-            return np.concatenate([shares, none], axis=1).argmin(axis=1).astype(np.int64)
+            found: Numbers = np.concatenate([shares, none], axis=1).argmin(axis=1).astype(np.int64)
+            return found
         if self.words is None:
             return self.labels
         order = np.argsort(np.bincount(self.labels), kind="stable")
