@@ -78,20 +78,23 @@ class Data(Model):
 
     In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
     validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
-    `otherwise` is used when `source` is a local path that does not exist. At most `max_leakage` of the test part may
+    `label` may name several columns of 0 and 1 for multi-label-classification, or a cell holds labels between
+    `label_separator`; for token-classification `text` and `label` hold lists. `otherwise` is used when `source` is a
+    local path that does not exist. At most `max_leakage` of the test part may
     stand in the training part, too; `drop_leaked` leaves out of the training part what also stands in another one.
     """
 
     source: str
     config: str | None = None
-    format: Literal["csv", "tsv", "jsonl", "parquet", "idx", "text"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "idx", "text", "conll"] | None = None
     train: str | None = None
     validation: str | None = None
     test: str | None = None
     text: str = "text"
     text_pair: str | None = None
     image: str = "image"
-    label: str = "label"
+    label: str | list[str] = "label"
+    label_separator: Annotated[str, Field(min_length=1)] = ";"
     labels: list[str] | None = None
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     validation_share: Annotated[Share, Field(gt=0, lt=1)] = 0.1
@@ -276,6 +279,7 @@ class Recipe(Model):
     def _consistent(self) -> Recipe:
         if self.teacher.architecture is not None and self.task != "image-classification":
             raise ValueError("a teacher of type vit needs the task image-classification")
+        self._check_task()
         self._check_embedding()
         self._check_sequences()
         self._settle_language()
@@ -287,6 +291,20 @@ class Recipe(Model):
                 f"each), budget.measuring allows {text_from_s(self.budget.measuring)}; raise it, or shorten bench"
             )
         return self
+
+    def _check_task(self) -> None:
+        labelling = TASKS[self.task].labelling
+        if labelling == "many" and self.distill.loss != "kl":
+            raise ValueError(
+                f"distill.loss is {self.distill.loss}, which compares the classes of one answer; with the labels of "
+                f"{self.task}, each of which applies or not, only kl has a meaning. Set distill.loss: kl"
+            )
+        if labelling != "many" and isinstance(self.data.label, list):
+            raise ValueError("data.label names several columns, which only multi-label-classification has; name one")
+        if labelling != "tokens" and self.data.format == "conll":
+            raise ValueError("data.format conll holds a tag for each word; set task: token-classification")
+        if labelling == "tokens" and self.data.text_pair is not None:
+            raise ValueError("data.text_pair has no meaning for token-classification; remove it")
 
     def _check_embedding(self) -> None:
         """Refuse what has no meaning with, or without, a sentence encoder."""

@@ -1,7 +1,8 @@
 """Records: evidence. Raw samples with the circumstances they were taken in, judged later and never changed.
 
 History of the format
-    1.0  latency, paired and accuracy records. An accuracy record may hold losses.
+    1.0  latency, paired and accuracy records.
+    1.1  the metric of an accuracy record, a second score, losses, and measures of sentence embeddings.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from edgekd.config import Model
 from edgekd.errors import InputError, RecordError
 from edgekd.files import MAX_JSON_BYTES, read_json, write_json
+from edgekd.measures import f1_micro
 from edgekd.text import printable
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
 MAX_NS = 2**63 - 1
 
 Nanoseconds = Annotated[int, Field(gt=0, le=MAX_NS)]
@@ -116,7 +119,7 @@ class PairedRun(Model):
 
 
 class _Header(Model):
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["1.0", "1.1"] = "1.1"
     artifact: Artifact
     created_utc: str
     warnings: list[str] = Field(default_factory=list)
@@ -178,6 +181,8 @@ class AccuracyRecord(_Header):
     Of sentence embeddings the answer is the number of the nearest other text, and the right one is the teacher's.
     `spearman` and `recall_at_10` tell more of these: see edgekd.retrieval.Agreement. Absent for every other task.
     Of a language model these are tokens, of many some evenly spaced ones, and `losses` are of all.
+    Of sentences there is an answer for each word; of examples with any number of labels a 1 or 0 for each pair of
+    example and label, and the `metric` is then the micro F1 of the pairs. `score` is a further measure, by its name.
     """
 
     kind: Literal["accuracy"] = "accuracy"
@@ -190,16 +195,24 @@ class AccuracyRecord(_Header):
     spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
     recall_at_10: Annotated[float, Field(ge=0, le=1)] | None = None
     losses: Losses | None = None
+    metric: Literal["accuracy", "f1_micro"] = "accuracy"
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    score_name: str | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> AccuracyRecord:
         if len(self.predictions) != len(self.labels):
             raise ValueError(f"{len(self.predictions)} predictions but {len(self.labels)} labels")
+        strange = sorted({*self.predictions, *self.labels} - {0, 1}) if self.metric == "f1_micro" else []
+        if strange:
+            raise ValueError(f"found the answer {strange[0]}, expected 0 or 1 for the metric f1_micro")
         return self
 
     @property
     def accuracy(self) -> float:
-        """Share of examples answered right."""
+        """Share of examples answered right, or micro F1 where that is the metric."""
+        if self.metric == "f1_micro":
+            return f1_micro(self.predictions, self.labels)
         right = sum(p == y for p, y in zip(self.predictions, self.labels, strict=True))
         return right / len(self.labels)
 
@@ -218,9 +231,10 @@ def record_from_json(table: Any, where: str) -> LatencyRecord | PairedRecord | A
     if not isinstance(table, dict) or "kind" not in table or "schema_version" not in table:
         raise RecordError(f"{where}: is not an edgekd record (no 'kind' and 'schema_version'). Make one: edgekd bench")
     version = table["schema_version"]
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise RecordError(
-            f"{where}: has schema_version {printable(repr(version), 40)}, this edgekd reads {SCHEMA_VERSION}"
+            f"{where}: has schema_version {printable(repr(version), 40)}, "
+            f"this edgekd reads {READABLE[0]} to {SCHEMA_VERSION}"
         )
     try:
         return _ADAPTER.validate_python(table)

@@ -12,7 +12,7 @@ AGENT = PACKAGE / "bench" / "agent"  # sent to boards as one file, so its module
 
 FLOORS = {
     "errors": 0, "text": 0,
-    "units": 1, "files": 1,
+    "units": 1, "files": 1, "measures": 1,
     "config": 2, "stats": 2,
     "choices": 3, "database": 3, "device": 3, "student": 3, "sla": 3, "teaching": 3,
     "space": 4, "task": 4, "pooling": 4, "retrieval": 4,

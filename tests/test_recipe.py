@@ -98,3 +98,17 @@ def test_a_recipe_of_the_users_own_is_found_by_path(tmp_path: Path) -> None:
     path.write_text("name: mine\n")
     with pytest.raises(RecipeError, match=r"mine\.yaml:1: the key 'task' is missing"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["task=multi-label-classification", "distill.loss=dkd"], "only kl has a meaning"),
+        (["data.label=[a, b]"], "only multi-label-classification"),
+        (["data.format=conll"], "set task: token-classification"),
+        (["task=token-classification", "data.text_pair=b"], "data.text_pair has no meaning"),
+    ],
+)
+def test_what_makes_no_sense_for_a_task_is_refused_before_anything_runs(overrides: list[str], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe("sst2", overrides)

@@ -29,7 +29,7 @@ from edgekd.record import (
 )
 
 HEADER = {
-    "schema_version": "1.0",
+    "schema_version": "1.1",
     "artifact": {"name": "student", "sha256": "a" * 64, "size_bytes": 1000, "precision": "int8", "role": "student"},
     "created_utc": "2026-01-01T00:00:00Z",
     "warnings": ["warm"],
@@ -176,7 +176,7 @@ def test_error_names_the_place() -> None:
         record_from_json(_with(LATENCY, ("runs", 1, "samples_ns", 0), -4), "r.json")
 
 
-@pytest.mark.parametrize("version", ["1.1", "2.0", "0.9", 1, 1.0, None, ["1.0"], "1.0\x1b[31m"])
+@pytest.mark.parametrize("version", ["1.9", "2.0", "0.9", 1, 1.0, None, ["1.0"], "1.0\x1b[31m"])
 def test_other_schema_version_is_named_and_refused(version: Any) -> None:
     with pytest.raises(RecordError, match=r"has schema_version .*, this edgekd reads 1\.0") as caught:
         record_from_json({**LATENCY, "schema_version": version}, "r.json")

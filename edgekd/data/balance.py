@@ -26,6 +26,8 @@ def refuse_unlearnable(splits: Splits) -> None:
             f"{splits.train.name}: the training part holds one class only ({only}), expected at least two. "
             f"Add examples of the others{_after_dropping(splits)}"
         )
+    if splits.train.several:
+        _refuse_constant(splits)
     for name in ("validation", "test"):
         part = splits.parts[name]
         unknown = [splits.label_names[label] for label in sorted(part.present - trained)]
@@ -34,6 +36,17 @@ def refuse_unlearnable(splits: Splits) -> None:
                 f"{part.name}: the {name} part has examples of {_named(unknown)}, of which the training part has none, "
                 "expected classes that can be learned. Add some to the training part, or remove them "
                 f"here{_after_dropping(splits)}"
+            )
+
+
+def _refuse_constant(splits: Splits) -> None:
+    train, counts = splits.train, splits.class_counts["train"]
+    for wrong, said in ((0, "to none"), (len(train), "to every one")):
+        names = [name for name, count in counts.items() if count == wrong]
+        if names:
+            raise DataError(
+                f"{train.name}: of the labels {_named(names)} apply {said} of the {len(train)} training examples, "
+                f"expected examples with and without each. Add such, or leave them out{_after_dropping(splits)}"
             )
 
 

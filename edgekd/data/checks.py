@@ -29,7 +29,8 @@ class Checks:
     """What was found in the parts of a data set. Of images nothing is `blank` or `truncated`.
 
     `classes` are examples by part and class. `blank` are texts that hold nothing, `truncated` those that are longer
-    than `max_length` tokens, by part; both are None where no tokenizer has counted.
+    than `max_length` tokens, by part; both are None where no tokenizer has counted. `rows` are the examples by
+    part, where classes do not count them; `cut_words` the words by part whose tag lies beyond `max_length`.
     """
 
     classes: Mapping[str, Mapping[str, int]]
@@ -38,11 +39,13 @@ class Checks:
     blank: Mapping[str, int]
     max_length: int | None = None
     truncated: Mapping[str, int] | None = None
+    rows: Mapping[str, int] | None = None
+    cut_words: Mapping[str, int] | None = None
 
     @property
     def examples(self) -> dict[str, int]:
         """Examples by part."""
-        return {part: sum(counts.values()) for part, counts in self.classes.items()}
+        return dict(self.rows or {part: sum(counts.values()) for part, counts in self.classes.items()})
 
     @property
     def warnings(self) -> list[str]:
@@ -62,6 +65,12 @@ class Checks:
                     f"{part}: {text_from_share(share)} of the texts are longer than {self.max_length} tokens, and no "
                     "student sees what is cut off. Raise data.max_length"
                 )
+        told += [
+            f"{part}: {count} words lie beyond {self.max_length} tokens; their tags are neither learned nor judged. "
+            "Raise data.max_length, or cut sentences"
+            for part, count in (self.cut_words or {}).items()
+            if count
+        ]
         return told
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +101,11 @@ def checked(splits: Splits, data: Data) -> Checks:
     if splits.labelled:
         refuse_unlearnable(splits)
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
-    return _unless_leaked(Checks(splits.class_counts, leaks(splits.parts), splits.dropped, blank), splits, data)
+    found = Checks(
+        splits.class_counts, leaks(splits.parts), splits.dropped, blank,
+        rows={name: len(part) for name, part in splits.parts.items()},
+    )  # fmt: skip
+    return _unless_leaked(found, splits, data)
 
 
 def checked_documents(splits: Splits, data: Data) -> Checks:

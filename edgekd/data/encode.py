@@ -18,6 +18,7 @@ from edgekd.text import printable
 
 TOKENIZER_FILES = ("*token*.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken")
 ROWS_AT_ONCE = 1000
+UNLABELLED = -100  # at tokens that have no label, as transformers and torch have it
 _ENCODING_VERSION = 1  # raise it when the same inputs become other columns
 
 
@@ -91,11 +92,18 @@ def _moments(values: npt.NDArray[Any]) -> tuple[float, float]:
     return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
 
 
-def load_tokenizer(name: str | Path) -> Any:
-    """The fast tokenizer in the folder `name`, or of that hub id. Errors: DataError when there is none."""
+def load_tokenizer(name: str | Path, *, words: bool = False) -> Any:
+    """The fast tokenizer in the folder `name`, or of that hub id; one that takes sentences in `words` where told so.
+
+    Errors: DataError when there is none.
+    """
     transformers, hub = library("transformers"), library("huggingface_hub.errors")
+    # A byte-level tokenizer takes words only if it puts a blank before each.
+    options = {"add_prefix_space": True} if words else {}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(name), use_fast=True, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(name), use_fast=True, trust_remote_code=False, **options
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, hub.HTTPError) as error:
         said = printable(" ".join(str(error).split()), 200)
         raise DataError(f"{name}: no tokenizer can be loaded ({said}). Give a folder with tokenizer.json") from None
@@ -125,7 +133,9 @@ def encode(examples: Examples, preprocessing: Preprocessing, tokenizer: Any = No
     """`examples` as a datasets.Dataset in memory, in their order, without padding.
 
     Columns: input_ids, attention_mask and, where the tokenizer makes them, token_type_ids; or pixel_values float32
-    [C, H, W], handed out as numpy arrays. Besides: labels, and row, the index in `examples`. The fingerprint is
+    [C, H, W], handed out as numpy arrays. Besides: labels, and row, the index in `examples`. Labels are one
+    number, a 1 or 0 for each label, or of sentences one for each token: a word's tag at its first, -100 at all others.
+    The fingerprint is
     `encoding_key`: equal contents have equal fingerprints. `tokenizer` saves loading it again.
     Errors: DataError when the examples do not fit `preprocessing`.
     """
@@ -140,8 +150,14 @@ def encode(examples: Examples, preprocessing: Preprocessing, tokenizer: Any = No
     else:
         columns, features = _pixels(examples.images, preprocessing, examples.name)
     datasets = library("datasets")
-    columns |= {"labels": arrow.array(examples.labels), "row": arrow.array(np.arange(len(examples), dtype=np.int64))}
-    features |= {"labels": datasets.Value("int64"), "row": datasets.Value("int64")}
+    if examples.several:
+        width = examples.labels.shape[1]
+        columns["labels"] = arrow.FixedSizeListArray.from_arrays(arrow.array(examples.labels.reshape(-1)), width)
+        features["labels"] = datasets.List(datasets.Value("int64"), length=width)
+    elif examples.words is None:
+        columns["labels"], features["labels"] = arrow.array(examples.labels), datasets.Value("int64")
+    columns["row"] = arrow.array(np.arange(len(examples), dtype=np.int64))
+    features["row"] = datasets.Value("int64")
     kinds = datasets.Features(features)
     table = datasets.table.InMemoryTable(arrow.Table.from_pydict(columns, schema=kinds.arrow_schema))
     fingerprint = encoding_key(examples, preprocessing)[:16]
@@ -155,17 +171,34 @@ def _tokens(examples: Examples, preprocessing: Preprocessing, tokenizer: Any) ->
         most = tokenizer.model_max_length
         raise DataError(f"data.max_length is {limit}, but the model reads at most {most} tokens. Lower data.max_length")
     arrow, datasets = library("pyarrow"), library("datasets")
-    kinds = {"input_ids": "int32", "token_type_ids": "int8", "attention_mask": "int8"}
+    kinds = {"input_ids": "int32", "token_type_ids": "int8", "attention_mask": "int8", "labels": "int64"}
     chunks: dict[str, list[Any]] = {}
     for start in range(0, len(examples), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         pairs = None if examples.pairs is None else examples.pairs[rows]
-        batch = tokenizer((examples.texts or [])[rows], pairs, truncation=True, max_length=limit, padding=False)
+        inputs = (examples.texts or [])[rows] if examples.words is None else examples.words[rows]
+        split = examples.words is not None
+        batch = tokenizer(inputs, pairs, truncation=True, max_length=limit, padding=False, is_split_into_words=split)
+        if split:
+            batch["labels"] = _tags_of_tokens(examples, batch, start)
         _refuse_empty(batch["input_ids"], examples.name, start)
         for name in kinds.keys() & batch.keys():
             chunks.setdefault(name, []).append(arrow.array(batch[name], arrow.list_(arrow.type_for_alias(kinds[name]))))
     columns = {name: arrow.chunked_array(chunks[name]) for name in kinds if name in chunks}
     return columns, {name: datasets.List(datasets.Value(kinds[name])) for name in columns}
+
+
+def _tags_of_tokens(examples: Examples, batch: Any, start: int) -> list[list[int]]:
+    """The labels of the tokens of the rows from `start` on. A word that was cut off has none."""
+    found, starts = [], examples.starts
+    for row in range(len(batch["input_ids"])):
+        tags = examples.labels[starts[start + row] : starts[start + row + 1]]
+        labels, before = [], None
+        for word in batch.word_ids(row):
+            labels.append(UNLABELLED if word is None or word == before else int(tags[word]))
+            before = word
+        found.append(labels)
+    return found
 
 
 def _refuse_empty(ids: list[list[int]], name: str, start: int) -> None:
@@ -205,26 +238,29 @@ def numpy_batches(
 ) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """The rows of an encoded `dataset` in batches of numpy arrays, padded on the right to the longest row or `pad_to`.
 
-    Shapes: ids int64 [B, L], pixel_values float32 [B, C, H, W], labels and row int64 [B]; the last B may be smaller.
+    Shapes: ids int64 [B, L], pixel_values float32 [B, C, H, W], labels and row int64 [B], of several
+    labels [B, labels], of tokens [B, L] with -100 at padding; the last B may be smaller.
     Errors: DataError when a row is longer than `pad_to` or `batch_size` is below 1.
     """
     if batch_size < 1:
         raise DataError(f"the batch size is {batch_size}, expected at least 1")
     rows = dataset.with_format("numpy") if "pixel_values" in dataset.column_names else dataset.with_format(None)
+    fills = {"input_ids": pad_id, "labels": UNLABELLED}
+    ragged = {name for name, kind in dataset.features.items() if getattr(kind, "length", None) == -1}
     for start in range(0, len(rows), batch_size):
         columns = rows[start : start + batch_size]
-        yield {name: _batched(name, cells, pad_id, pad_to) for name, cells in columns.items()}
+        yield {name: _batched(name, cells, ragged, fills.get(name, 0), pad_to) for name, cells in columns.items()}
 
 
-def _batched(name: str, cells: Any, pad_id: int, pad_to: int | None) -> npt.NDArray[Any]:
+def _batched(name: str, cells: Any, ragged: set[str], fill: int, pad_to: int | None) -> npt.NDArray[Any]:
     if name == "pixel_values":
         return np.ascontiguousarray(cells, dtype=np.float32)
-    if name in ("labels", "row"):
+    if name not in ragged:
         return np.asarray(cells, dtype=np.int64)
     longest = max(len(cell) for cell in cells)
     if pad_to is not None and longest > pad_to:
         raise DataError(f"a row has {longest} tokens, expected at most {pad_to}. Lower data.max_length")
-    batch = np.full((len(cells), pad_to or longest), pad_id if name == "input_ids" else 0, dtype=np.int64)
+    batch = np.full((len(cells), pad_to or longest), fill, dtype=np.int64)
     for line, cell in zip(batch, cells, strict=True):
         line[: len(cell)] = cell
     return batch

@@ -26,7 +26,10 @@ Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 class Examples:
     """One part of a data set: texts (with `pairs` as second texts) or images, and the number of each one's class.
 
-    Shapes: images [N, C, H, W], uint8 (0..255) or float32 (used as they are); labels [N].
+    Sentences have `words`, and their texts are these joined by spaces; a class belongs to a word then.
+
+    Shapes: images [N, C, H, W], uint8 (0..255) or float32 (used as they are); labels [N], or [N, labels] of 1 and 0
+    where an example may have several, or one for each word of all sentences, in their order.
     Errors: DataError when inputs and labels differ in number.
     """
 
@@ -35,6 +38,7 @@ class Examples:
     texts: list[str] | None = None
     pairs: list[str] | None = None
     images: Images | None = None
+    words: list[list[str]] | None = None
 
     def __post_init__(self) -> None:
         if (self.texts is None) == (self.images is None):
@@ -42,11 +46,13 @@ class Examples:
         if self.images is not None and self.images.ndim != 4:
             raise DataError(f"{self.name}: found images of shape {self.images.shape}, expected [N, C, H, W]")
         for inputs in (self.texts, self.pairs, self.images):
-            if inputs is not None and len(inputs) != len(self.labels):
-                raise DataError(f"{self.name}: found {len(inputs)} inputs and {len(self.labels)} labels")
+            if inputs is not None and len(inputs) != len(self):
+                raise DataError(f"{self.name}: found {len(inputs)} inputs and {len(self)} labels")
+        if self.words is not None and sum(map(len, self.words)) != len(self.labels):
+            raise DataError(f"{self.name}: found {sum(map(len, self.words))} words and {len(self.labels)} tags")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.labels) if self.words is None else len(self.words)
 
     @property
     def kind(self) -> Kind:
@@ -56,7 +62,49 @@ class Examples:
     @property
     def present(self) -> set[int]:
         """The numbers of the classes that have an example."""
-        return set(np.unique(self.labels).tolist())
+        return set(np.flatnonzero(self.labels.any(axis=0) if self.several else np.bincount(self.labels)).tolist())
+
+    @property
+    def several(self) -> bool:
+        """Whether an example may have several labels, or none."""
+        return self.labels.ndim == 2
+
+    @property
+    def starts(self) -> Numbers:
+        """Where the words of each sentence begin among all, and where the last one ends. Shapes: [N + 1]."""
+        lengths = [1] * len(self) if self.words is None else list(map(len, self.words))
+        return np.asarray(np.cumsum([0, *lengths]), dtype=np.int64)
+
+    def counts(self, classes: int) -> Numbers:
+        """The examples of each class, or words of each tag. Shapes: [classes]."""
+        if self.several:
+            return np.asarray(self.labels.sum(axis=0), dtype=np.int64)
+        return np.bincount(self.labels, minlength=classes)
+
+    @cached_property
+    def strata(self) -> Numbers:
+        """What a draw keeps the shares of: the class, or the rarest of several; one more for those without any.
+
+        Shapes: [N].
+        """
+        if self.several:
+            shares = np.where(self.labels > 0, self.labels.sum(axis=0), len(self) + 1)
+            none = np.full((len(self), 1), len(self))
+            found: Numbers = np.concatenate([shares, none], axis=1).argmin(axis=1).astype(np.int64)
+            return found
+        if self.words is None:
+            return self.labels
+        order = np.argsort(np.bincount(self.labels), kind="stable")
+        rank: Numbers = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        found = np.asarray(order)[np.minimum.reduceat(rank[self.labels], self.starts[:-1])]
+        return np.asarray(found, dtype=np.int64)
+
+    @property
+    def answers(self) -> list[bytes]:
+        """What the labels of each example are, for comparisons."""
+        starts = self.starts
+        return [self.labels[starts[row] : starts[row + 1]].tobytes() for row in range(len(self))]
 
     @cached_property
     def sha256(self) -> str:
@@ -70,6 +118,11 @@ class Examples:
         if self.images is not None:
             digest.update(f"{self.images.dtype.name}{self.images.shape}".encode())
             digest.update(np.ascontiguousarray(self.images).data)
+        for words in self.words or ():
+            data = "\x1f".join(words).encode()
+            digest.update(f"{len(words)}:{len(data)}:".encode() + data)
+        if self.several:
+            digest.update(f"{self.labels.shape}".encode())
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()
 
@@ -102,11 +155,16 @@ class Examples:
         rows = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            labels=self.labels[rows],
+            labels=self.labels[rows] if self.words is None else self._labels_of(rows),
+            words=None if self.words is None else [self.words[row] for row in rows],
             texts=None if self.texts is None else [self.texts[row] for row in rows],
             pairs=None if self.pairs is None else [self.pairs[row] for row in rows],
             images=None if self.images is None else self.images[rows],
         )
+
+    def _labels_of(self, rows: Numbers) -> Numbers:
+        parts = [self.labels[begin:end] for begin, end in zip(self.starts[rows], self.starts[rows + 1], strict=True)]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +194,8 @@ class Splits:
 
     @property
     def class_counts(self) -> dict[str, dict[str, int]]:
-        """Examples of each class in each part: part -> label name -> number."""
-        counts = {part: np.bincount(rows.labels, minlength=len(self.label_names)) for part, rows in self.parts.items()}
+        """Examples of each class (words of each tag) in each part: part -> label name -> number."""
+        counts = {part: rows.counts(len(self.label_names)) for part, rows in self.parts.items()}
         return {
             part: {name: int(number) for name, number in zip(self.label_names, numbers, strict=True)}
             for part, numbers in counts.items()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgekd.data.conll import read_conll
 from edgekd.data.examples import Kind
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
 from edgekd.data.parts import Part, part_from_table, refuse_same, unlabelled, wanted_columns
 from edgekd.data.tables import file_text, read_table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 from edgekd.text import listing, printable
 
 FORMATS = {
@@ -24,12 +26,16 @@ FORMATS = {
     ".pq": "parquet",
     ".txt": "text",
     ".text": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 NAMES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test", "t10k")}
 
 
 def local_parts(
-    source: Path, data: Data, kind: Kind | None, *, labelled: bool = True
+    source: Path, data: Data, kind: Kind | None, labelling: Labelling = "one"
 ) -> tuple[dict[str, Part], list[str]]:
     """The parts of the data set in the file or folder `source`, and notes. Errors: DataError."""
     if source.is_file():
@@ -39,8 +45,8 @@ def local_parts(
     else:
         files = _files(source, data)
     refuse_same({part: path.name for part, path in files.items()})
-    first = _part(files["train"], data, kind, labelled=labelled)
-    rest = {name: _part(path, data, first.kind, labelled=labelled) for name, path in files.items() if name != "train"}
+    first = _part(files["train"], data, kind, labelling)
+    rest = {name: _part(path, data, first.kind, labelling) for name, path in files.items() if name != "train"}
     return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, files)
 
 
@@ -96,11 +102,13 @@ def format_of(path: Path) -> str | None:
     return FORMATS.get(Path(name).suffix)
 
 
-def _part(path: Path, data: Data, kind: Kind | None, *, labelled: bool) -> Part:
+def _part(path: Path, data: Data, kind: Kind | None, labelling: Labelling) -> Part:
     form = data.format or format_of(path)
     if form is None:
-        raise DataError(f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet or idx")
-    if form == "text" and not labelled:
+        raise DataError(
+            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, idx or conll"
+        )
+    if form == "text" and labelling == "none":
         return _lines_part(path)
     if form == "text":
         raise DataError(
@@ -109,8 +117,16 @@ def _part(path: Path, data: Data, kind: Kind | None, *, labelled: bool) -> Part:
         )
     if form == "idx":
         return _idx_part(path, kind)
+    if form == "conll":
+        if labelling != "tokens":
+            raise DataError(f"{path}: is a CoNLL file, which has a tag for each word. Set task: token-classification")
+        return part_from_table(path.name, read_conll(path), _of_conll(data), kind, path.parent, labelling)
     table = read_table(path, form, wanted_columns(data))
-    return part_from_table(path.name, table, data, kind, path.parent, labelled=labelled)
+    return part_from_table(path.name, table, data, kind, path.parent, labelling)
+
+
+def _of_conll(data: Data) -> Data:
+    return data.model_copy(update={"text": "tokens", "label": "tags"})
 
 
 def _lines_part(path: Path) -> Part:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekd.data.examples import Examples, Images, Kind, Numbers
 from edgekd.data.images import images_from_cells
+from edgekd.data.several import label_sets, label_word, named, placed, sentences
 from edgekd.data.tables import Table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 from edgekd.text import printable
 
 ONLY_CLASS = "text"  # of texts without labels
+# Columns that are read where data says nothing and the usual name is not there.
+USUAL_TEXTS, USUAL_LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags")
 MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that is wrong, and not its rows
 
 
@@ -23,7 +28,10 @@ MOST_EMPTY = 0.5  # of a column's texts, our choice: then it is the column that 
 class Part:
     """Inputs and the word of each one's label. `place` says where an example stands, for error messages.
 
-    `class_names` are the classes in the order of the source, where it names them itself.
+    `class_names` are the classes in the order of the source, where it names them itself. Where an example has any
+    number of labels, `sizes` says how many, and `labels` hold those of all one after the other, as `place` numbers
+    them; of
+    sentences those are the tags of their `words`.
     """
 
     name: str
@@ -34,20 +42,31 @@ class Part:
     pairs: list[str] | None = None
     images: Images | None = None
     class_names: list[str] | None = None
+    words: list[list[str]] | None = None
+    sizes: list[int] | None = None
 
     @property
     def kind(self) -> Kind:
         """'text' or 'image'."""
         return "image" if self.texts is None else "text"
 
-    def examples(self, labels: Numbers) -> Examples:
-        """The part with the class numbers `labels`."""
-        return Examples(self.name, labels, self.texts, self.pairs, self.images)
+    def examples(self, labels: Numbers, classes: int = 0) -> Examples:
+        """The part with the class numbers `labels`, of `classes` in all where an example has any number of them."""
+        if self.sizes is not None and self.words is None:
+            several = np.zeros((len(self.sizes), classes), dtype=np.int64)
+            several[np.repeat(np.arange(len(self.sizes)), self.sizes), labels] = 1
+            labels = several
+        return Examples(self.name, labels, self.texts, self.pairs, self.images, self.words)
 
 
 def wanted_columns(data: Data) -> list[str]:
     """The columns of a table that `data` may need."""
-    return [name for name in dict.fromkeys((data.text, data.text_pair, data.image, data.label)) if name is not None]
+    labels = data.label if isinstance(data.label, list) else [data.label]
+    return [
+        name
+        for name in dict.fromkeys((data.text, data.text_pair, data.image, *labels, *USUAL_TEXTS, *USUAL_LABELS))
+        if name
+    ]
 
 
 def refuse_same(sources: dict[str, str]) -> None:
@@ -66,30 +85,45 @@ def unlabelled(name: str, where: str, texts: list[str], place: Callable[[int], s
 
 
 def part_from_table(
-    name: str, table: Table, data: Data, kind: Kind | None, folder: Path, *, labelled: bool = True
+    name: str, table: Table, data: Data, kind: Kind | None, folder: Path, labelling: Labelling = "one"
 ) -> Part:
     """The part in `table`; images that are named by a path stand in `folder`. A missing text is an empty one.
-    Without `labelled` it is one of texts alone.
+    With the labelling `none` it is one of texts alone.
 
     Errors: DataError naming the row, or a column that is mostly empty.
     """
+    if labelling == "tokens":
+        return _sentences(name, table, data)
     if kind is None:
         kind = "image" if data.image in table.columns and data.text not in table.columns else "text"
     texts = pairs = images = None
-    if not labelled:
+    if labelling == "none":
         return unlabelled(name, table.where, texts_of(table, data.text, "data.text"), table.place)
     if kind == "image":
         images = images_from_cells(table.column(data.image, "data.image"), table.place, folder)
     else:
         texts = texts_of(table, data.text, "data.text")
         pairs = None if data.text_pair is None else texts_of(table, data.text_pair, "data.text_pair")
+    if labelling == "many":
+        sets, names = label_sets(table, data)
+        flat = [word for words in sets for word in words]
+        place = placed(table, sets, "label")
+        return Part(
+            name, table.where, named(flat, names), place, texts, pairs, images, names, None, list(map(len, sets))
+        )
+    if isinstance(data.label, list):
+        raise DataError(f"data.label is {data.label}, expected one column; several are for multi-label-classification")
     cells = table.column(data.label, "data.label")
     names = table.class_names.get(data.label)
-    labels = [_label(cell, table, index, data.label) for index, cell in enumerate(cells)]
-    if names is not None:
-        known = {str(number): name for number, name in enumerate(names)}
-        labels = [known.get(word, word) for word in labels]
+    labels = named([label_word(cell, table.place(index), str(data.label)) for index, cell in enumerate(cells)], names)
     return Part(name, table.where, labels, table.place, texts, pairs, images, names)
+
+
+def _sentences(name: str, table: Table, data: Data) -> Part:
+    words, tags, names = sentences(table, data)
+    texts, flat = [" ".join(each) for each in words], [tag for each in tags for tag in each]
+    sizes, place = list(map(len, words)), placed(table, words, "word")
+    return Part(name, table.where, named(flat, names), place, texts, None, None, names, words, sizes)
 
 
 def texts_of(table: Table, name: str, setting: str) -> list[str]:
@@ -118,19 +152,3 @@ def _text(cell: Any, table: Table, index: int, name: str) -> str:
     if not cell.isascii() and any("\ud800" <= char <= "\udfff" for char in cell):
         raise DataError(f"{table.place(index)}: {name} holds half a character (a lone surrogate). Write it again")
     return cell
-
-
-def _label(cell: Any, table: Table, index: int, name: str) -> str:
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, float) and math.isfinite(cell):
-        return str(int(cell)) if cell.is_integer() else repr(cell)
-    if isinstance(cell, int):
-        return str(cell)
-    if isinstance(cell, str) and cell.strip():
-        return cell.strip()
-    place = table.place(index)
-    if cell is None or isinstance(cell, str):
-        raise DataError(f"{place}: {name} is empty, expected the label of a class. Remove the row or fill it in")
-    found = printable(repr(cell), 60)
-    raise DataError(f"{place}: {name} is {found}, expected one label per example, a whole number or a word")

@@ -14,16 +14,17 @@ from edgekd.data.parts import Part, part_from_table, refuse_same, wanted_columns
 from edgekd.data.tables import Table, table_from_arrow
 from edgekd.errors import DataError
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 from edgekd.text import did_you_mean, listing, printable
 
 DIGITS_MAXIMUM = 16  # load_digits: "each element is an integer in the range 0..16"
 
 
-def hub_parts(source: str, data: Data, kind: Kind | None, *, labelled: bool = True) -> dict[str, Part]:
+def hub_parts(source: str, data: Data, kind: Kind | None, labelling: Labelling = "one") -> dict[str, Part]:
     """The parts of the hub data set 'hub:ID' or 'hub:ID:CONFIG'; ID may be a folder. Errors: DataError."""
     parts: dict[str, Part] = {}
     for part, (split, table) in hub_tables(source, data).items():
-        parts[part] = part_from_table(split, table, data, kind, Path(), labelled=labelled)
+        parts[part] = part_from_table(split, table, data, kind, Path(), labelling)
         kind = parts[part].kind
     return parts
 

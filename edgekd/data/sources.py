@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from edgekd.data.classes import Classes, classes_from_part
@@ -12,26 +13,30 @@ from edgekd.data.parts import ONLY_CLASS, Part
 from edgekd.data.remote import hub_parts, hub_source, sklearn_part
 from edgekd.data.splitting import cut, drawn
 from edgekd.errors import DataError
+from edgekd.measures import inside_starts
 from edgekd.recipe import Data
+from edgekd.task import Labelling
 
 
-def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None, labelled: bool = True) -> Splits:
+def load_splits(data: Data, *, base: Path = Path(), kind: Kind | None = None, labelling: Labelling = "one") -> Splits:
     """The data set that `data` names, in three parts; `base` is the folder where relative paths start.
 
-    `kind` is what the task needs; without it the columns decide. Without `labelled` it is texts alone, of one class: no
-    column of labels is read. Missing parts are cut from the training part before
+    `kind` and `labelling` are what the task needs; without a kind the columns decide, and with the labelling `none` it
+    is texts alone, of one class. Missing parts are cut from the training part before
     `max_train_examples` is drawn from the rest: so how much is trained on never changes what is judged on. Between the
     two, `drop_leaked` leaves out of the training part what also stands in another part.
     Errors: DataError naming file and row; MissingExtra.
     """
     data, notes = _present(data, base)
-    parts, more = _parts(data, base, kind, labelled=labelled)
+    parts, more = _parts(data, base, kind, labelling)
     for part in parts.values():
         if kind is not None and part.kind != kind:
             raise DataError(f"{part.where}: holds {part.kind}s, but the task needs {kind}s. Change task or data.source")
-    classes = classes_from_part(parts["train"], data.labels) if labelled else Classes([ONLY_CLASS], numbered=False)
-    examples = {name: part.examples(classes.numbers(part)) for name, part in parts.items()}
+    only = Classes([ONLY_CLASS], numbered=False)
+    classes = only if labelling == "none" else classes_from_part(parts["train"], data.labels)
+    examples = {name: part.examples(classes.numbers(part), len(classes.names)) for name, part in parts.items()}
     _check_shapes(examples)
+    notes += [note for part in examples.values() for note in _odd_starts(part, classes.names)]
     examples, cut_notes = _completed(examples, data, classes)
     examples["train"], dropped = _without_leaked(examples, data)
     full = examples["train"]
@@ -60,15 +65,28 @@ def _path(data: Data, base: Path) -> Path:
     return base / Path(data.source).expanduser()
 
 
-def _parts(data: Data, base: Path, kind: Kind | None, *, labelled: bool) -> tuple[dict[str, Part], list[str]]:
+def _parts(data: Data, base: Path, kind: Kind | None, labelling: Labelling) -> tuple[dict[str, Part], list[str]]:
     if data.source.startswith("sklearn:"):
+        if labelling != "one":
+            raise DataError(f"{data.source}: has one class for each image. Set task: image-classification")
         return {"train": sklearn_part(data.source)}, []
     if data.source.startswith("hub:"):
-        return hub_parts(hub_source(data.source, base), data, kind, labelled=labelled), []
+        return hub_parts(hub_source(data.source, base), data, kind, labelling), []
     path = _path(data, base)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder. Give a local path, hub:ID or sklearn:digits in data.source")
-    return local_parts(path, data, kind, labelled=labelled)
+    return local_parts(path, data, kind, labelling)
+
+
+def _odd_starts(part: Examples, names: list[str]) -> list[str]:
+    """What to say of entities that begin with an inside tag."""
+    if part.words is None:
+        return []
+    tags, starts = [names[label] for label in part.labels], part.starts
+    count = sum(inside_starts(tags[begin:end]) for begin, end in pairwise(starts.tolist()))
+    if not count:
+        return []
+    return [f"{part.name}: {count} entities begin with an inside tag (I-), after O or another type; they are read so."]
 
 
 def _check_shapes(parts: dict[str, Examples]) -> None:

@@ -22,12 +22,14 @@ def cut(
     """What stays in `train`, and the part cut from it: of every class `share`, at least one example.
 
     Equal inputs stay together; `keep` is how many different ones must stay. An input that stands there under several
-    classes stays, for whoever is judged on it is wrong either way.
+    classes stays, for whoever is judged on it is wrong either way. Of several labels the rarest one of an example
+    counts; an example whose rarest label is too rare to be shared stays.
     Errors: DataError when a class has too few different examples.
     """
     taken: list[int] = []
     keys, by_class = train.keys, _rows_by_class(train, len(names))
-    disputed = _disputed(keys, train.labels.tolist())
+    disputed = _disputed(keys, train.answers)
+    one_each = not train.several and train.words is None
     sizes = {label: len(rows) for label, rows in enumerate(by_class) if rows}
     quotas = _quotas(list(sizes.values()), min(len(train), max(len(sizes), round(share * len(train)))))
     for label, quota in zip(sizes, quotas, strict=True):
@@ -36,6 +38,8 @@ def cut(
             twins[keys[row]].append(row)
         own = twins.keys() - disputed
         most = len(own) - max(0, keep - (len(twins) - len(own)))
+        if most < 1 and not one_each:
+            continue
         if most < 1:
             name = printable(repr(names[label]), 80)
             many = f"{len(own)} different example{'' if len(own) == 1 else 's'}"
@@ -46,12 +50,14 @@ def cut(
             )
         ordered = [twins[key] for key in sorted(own, key=lambda key: _rank(seed, purpose, key))]
         taken += _groups_within(ordered, quota, most)
+    if not taken:
+        raise DataError(f"{train.name}: holds too few examples to cut a {purpose} part. Name one in data.{purpose}")
     inside = np.zeros(len(train), dtype=bool)
     inside[taken] = True
     return train.subset(np.flatnonzero(~inside)), train.subset(np.flatnonzero(inside))
 
 
-def _disputed(keys: list[bytes], labels: list[int]) -> set[bytes]:
+def _disputed(keys: list[bytes], labels: list[bytes]) -> set[bytes]:
     """The inputs that stand in `keys` under more than one of `labels`."""
     first = dict(zip(reversed(keys), reversed(labels), strict=True))
     return {key for key, label in zip(keys, labels, strict=True) if first[key] != label}
@@ -99,8 +105,8 @@ def _quotas(sizes: list[int], count: int) -> list[int]:
 
 
 def _rows_by_class(examples: Examples, classes: int) -> list[list[int]]:
-    order = np.argsort(examples.labels, kind="stable")
-    ends = np.cumsum(np.bincount(examples.labels, minlength=classes))
+    order = np.argsort(examples.strata, kind="stable")
+    ends = np.cumsum(np.bincount(examples.strata, minlength=classes + 1))
     return [rows.tolist() for rows in np.split(order, ends[:-1])]
 
 

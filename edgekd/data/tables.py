@@ -28,7 +28,8 @@ class Table:
     """The wanted columns of a file, of equal length; `names` are all columns that the file has.
 
     `rows` are the lines (or row numbers, from 1) where each row stands in `where`. `class_names` holds, by column, the
-    names of classes that the file itself gives to its numbers.
+    names of classes that the file itself gives to its numbers. With `word_lines` every word of
+    a row has a line of its own.
     """
 
     where: str
@@ -37,6 +38,7 @@ class Table:
     rows: list[int]
     rows_are_lines: bool
     class_names: dict[str, list[str]]
+    word_lines: bool = False
 
     def place(self, index: int) -> str:
         """'train.csv:17', or 'train.parquet: row 17' where a file has no lines."""
@@ -233,5 +235,9 @@ def table_from_arrow(where: str, table: Any, names: list[str]) -> Table:
         {name: table.column(name).to_pylist() for name in table.column_names},
         list(range(1, table.num_rows + 1)),
         rows_are_lines=False,
-        class_names={name: list(kind.names) for name, kind in features.items() if hasattr(kind, "names")},
+        class_names={
+            name: list(inner.names)
+            for name, kind in features.items()
+            if hasattr(inner := getattr(kind, "feature", kind), "names")
+        },
     )

@@ -37,12 +37,18 @@ def value_bytes(column: Any) -> Iterator[bytes]:
         yield f"{values.dtype.str}:".encode() + values.tobytes()
 
 
-def table_of_rows(columns: Mapping[str, NDArray[Any]]) -> Any:
-    """A table of `columns`: numbers where one is [rows], else lists of a fixed length, of whatever shape a row has."""
+def table_of_rows(columns: Mapping[str, NDArray[Any] | list[NDArray[Any]]]) -> Any:
+    """A table of `columns`: numbers where one is [rows], else lists of a fixed length, of whatever shape a row has.
+
+    A list of arrays becomes lists that are as long as these.
+    """
     return pa.table({name: _column(values) for name, values in columns.items()})
 
 
-def _column(values: NDArray[Any]) -> Any:
+def _column(values: NDArray[Any] | list[NDArray[Any]]) -> Any:
+    if isinstance(values, list):
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(ends), pa.array(np.concatenate(values)))
     if values.ndim == 1:
         return pa.array(values)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), math.prod(values.shape[1:]))

@@ -31,7 +31,8 @@ PROBES = 8
 PROBE_TOLERANCE = 1.0e-2
 
 OnRows = Callable[[int, int], None]
-Columns = dict[str, NDArray[Any]]
+Rows = NDArray[Any] | list[NDArray[Any]]  # [rows, ...], or a flat array for each row
+Columns = dict[str, Rows]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Question:
     `identity` tells the answers to one question from those to another, about the same rows. `alike` is whether answers
     that were stored are those that a model gives now, but for rounding.
 
-    Shapes: every column is [rows, ...], the same ... for all rows of a data set.
+    Shapes: every column is [rows, ...], the same ... for all rows of a data set; or a list of flat arrays, one for each
+    row, which may differ in length.
     """
 
     columns: tuple[str, ...]
@@ -50,8 +52,10 @@ class Question:
     alike: Callable[[Columns, Columns], bool] = lambda stored, fresh: all(near(stored[n], fresh[n]) for n in fresh)
 
 
-def near(stored: NDArray[Any], fresh: NDArray[Any]) -> bool:
+def near(stored: Rows, fresh: Rows) -> bool:
     """Whether numbers computed again are those that were stored. Shapes: the same."""
+    if isinstance(stored, list) or isinstance(fresh, list):
+        return len(stored) == len(fresh) and all(near(one, other) for one, other in zip(stored, fresh, strict=True))
     return stored.shape == fresh.shape and np.allclose(stored, fresh, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE)
 
 
@@ -202,11 +206,19 @@ def _check_probes(
 ) -> None:
     probes = sorted(np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False))
     fresh = question.ask(model, dataset.select(probes), PROBES, pad_token_id)
-    cells = answers.select(probes).with_format("numpy")
-    stored = {name: np.asarray(cells[name][:]) for name in question.columns}
-    flat = {name: values.reshape(len(probes), -1) for name, values in fresh.items()}
+    cells = answers.select(probes)
+    stored = {name: _like(cells, name, fresh[name]) for name in question.columns}
+    flat = {
+        name: values if isinstance(values, list) else values.reshape(len(probes), -1) for name, values in fresh.items()
+    }
     if not question.alike(stored, flat):
         raise _damaged(home, "rows computed again differ from the stored ones: the data behind its key has changed")
+
+
+def _like(cells: datasets.Dataset, name: str, fresh: Rows) -> Rows:
+    if isinstance(fresh, list):
+        return [np.asarray(row) for row in cells.with_format(None)[name]]
+    return np.asarray(cells.with_format("numpy")[name][:])
 
 
 def _damaged(home: Path, found: str) -> RecordError:

@@ -46,7 +46,8 @@ class Collator:
         return torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64, copy=False))
 
     def _padded(self, name: str, values: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        if any(value.ndim != 1 or value.dtype.kind not in "iu" for value in values):
+        kinds = "iuf" if name.startswith(OF_TEACHER) else "iu"
+        if any(value.ndim != 1 or value.dtype.kind not in kinds for value in values):
             raise InputError(f"column {name}: found rows of different shapes, expected one shape for all")
         fill: int | None = self.pad_token_id if name == "input_ids" else IGNORED if name == LABELS else 0
         if fill is None:

@@ -32,7 +32,7 @@ def predict_logits(
     collate = Collator(pad_token_id)
     device = next(model.parameters()).device
     rows = dataset.with_format("numpy")
-    order = _by_length(dataset)
+    order = by_length(dataset)
     was_training = model.training
     parts = []
     model.eval()
@@ -54,7 +54,8 @@ def predict_logits(
     return logits
 
 
-def _by_length(dataset: datasets.Dataset) -> NDArray[np.int64]:
+def by_length(dataset: datasets.Dataset) -> NDArray[np.int64]:
+    """The rows by the length of their token sequence; of images, as they are. Shapes: [rows]."""
     if "input_ids" not in dataset.column_names:
         return np.arange(len(dataset))
     tables = dataset.select_columns(["input_ids"]).with_format("arrow").iter(batch_size=10_000)

@@ -52,10 +52,11 @@ def _asked(k: int, model: Any, dataset: datasets.Dataset, batch_size: int, pad_t
 
 def _alike(stored: Columns, fresh: Columns) -> bool:
     """Whether the numbers are the same but for rounding, and the tokens but for some of equal probability."""
-    numbers = (TEACHER_LOG_PROBABILITIES, TEACHER_LOG_TAIL)
-    if any(stored[name].shape != fresh[name].shape for name in COLUMNS):
+    before, now = ({name: np.asarray(given[name]) for name in COLUMNS} for given in (stored, fresh))
+    if any(before[name].shape != now[name].shape for name in COLUMNS):
         return False
-    equal = float((stored[TEACHER_IDS] == fresh[TEACHER_IDS]).mean())
+    equal = float((before[TEACHER_IDS] == now[TEACHER_IDS]).mean())
+    numbers = (TEACHER_LOG_PROBABILITIES, TEACHER_LOG_TAIL)
     return equal >= LEAST_EQUAL and all(
-        near(stored[n].astype(np.float32), fresh[n].astype(np.float32)) for n in numbers
+        near(before[name].astype(np.float32), now[name].astype(np.float32)) for name in numbers
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edgekd.export.check import safe_model
 from edgekd.export.libraries import library
 from edgekd.export.manifest import ParityResult
 from edgekd.files import sha256_of_bytes
+from edgekd.measures import entity_f1
 from edgekd.pooling import OUTPUT
 from edgekd.recipe import Parity
 from edgekd.record import AccuracyRecord, Artifact, Runtime
@@ -28,15 +30,23 @@ Array = np.ndarray[Any, Any]
 Batch = Mapping[str, Array]
 
 _PROVIDERS = ["CPUExecutionProvider"]
+UNLABELLED = -100  # a token without a label
 _MEND_FP32 = "Export again; if it stays, report a bug"
 
 
 def check_parity(
-    reference_logits: Array, path: Path, batches: Iterable[Batch], limits: Parity, *, threads: int = 1
+    reference_logits: Array,
+    path: Path,
+    batches: Iterable[Batch],
+    limits: Parity,
+    *,
+    threads: int = 1,
+    several: bool = False,
 ) -> ParityResult:
     """How the ONNX file at `path` differs from `reference_logits` on the first `limits.examples` rows of `batches`.
 
-    Rows are as in onnx_logits; edgekd.export.reference gives the reference for the same batches. Judged by require.
+    With `several` labels an answer is which of them apply. Rows are as in onnx_logits; edgekd.export.reference gives
+    the reference for the same batches. Judged by require.
 
     Errors: ExportError when either side gives NaN or infinity, or they do not have the same rows and classes.
     """
@@ -58,7 +68,7 @@ def check_parity(
     return ParityResult(
         absolute=absolute,
         relative=absolute / (float(np.abs(reference).max()) or 1.0),
-        agreement=float((found.argmax(axis=-1) == reference.argmax(axis=-1)).mean()),
+        agreement=float((_answers(found, several) == _answers(reference, several)).mean()),
         examples=wanted,
     )
 
@@ -107,19 +117,30 @@ def accuracy_record(
     split: str,
     dataset_sha256: str,
     threads: int = 1,
+    several: bool = False,
+    sentences: Sentences | None = None,
 ) -> AccuracyRecord:
     """What the classifier in the ONNX file at `path` answers to `batches`, beside the right `labels`.
+
+    With `several` labels `labels` are a 1 or 0 for each pair of example and label. Of `sentences` they are one for each
+    real token, -100 where it has none: those are left out.
 
     Errors: RecordError when the file is not `artifact`; DataError when labels and answers do not fit; else as
     onnx_logits.
     """
     logits, runtime = answered(path, artifact, batches, threads)
     truth = [int(label) for label in labels]
-    if len(truth) != len(logits):
-        raise DataError(f"{dataset} {split}: found {len(truth)} labels for {len(logits)} examples, expected as many")
-    strange = next((label for label in truth if not 0 <= label < logits.shape[1]), None)
+    answers = _answers(logits, several).reshape(-1)
+    if len(truth) != len(answers):
+        raise DataError(f"{dataset} {split}: found {len(truth)} labels for {len(answers)} examples, expected as many")
+    if sentences is not None:
+        real = np.asarray(truth) != UNLABELLED
+        score = sentences.score(answers, np.asarray(truth))
+        truth, answers = [label for label in truth if label != UNLABELLED], answers[real]
+    most = 1 if several else logits.shape[1] - 1
+    strange = next((label for label in truth if not 0 <= label <= most), None)
     if strange is not None:
-        raise DataError(f"{dataset} {split}: found the label {strange}, the model knows 0 to {logits.shape[1] - 1}")
+        raise DataError(f"{dataset} {split}: found the label {strange}, the model knows 0 to {most}")
     return AccuracyRecord(
         artifact=artifact,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,9 +148,35 @@ def accuracy_record(
         split=split,
         dataset_sha256=dataset_sha256,
         runtime=runtime,
-        predictions=[int(answer) for answer in logits.argmax(axis=-1)],
+        predictions=[int(answer) for answer in answers],
         labels=truth,
+        metric="f1_micro" if several else "accuracy",
+        score=None if sentences is None else score,
+        score_name=None if sentences is None else "entity F1",
     )
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """The names of the tags, and how many real tokens each sentence has."""
+
+    names: Sequence[str]
+    lengths: Sequence[int]
+
+    def score(self, answers: Array, labels: Array) -> float:
+        """F1 of the entities that `answers` and `labels` [tokens] mark; tokens without a label are left out."""
+        said: list[list[str]] = []
+        true: list[list[str]] = []
+        ends = np.cumsum(self.lengths)
+        for own, its in zip(np.split(answers, ends[:-1]), np.split(labels, ends[:-1]), strict=True):
+            said.append([self.names[answer] for answer in own[its != UNLABELLED]])
+            true.append([self.names[label] for label in its[its != UNLABELLED]])
+        return entity_f1(said, true)
+
+
+def _answers(logits: Array, several: bool) -> Array:
+    found: Array = logits > 0 if several else logits.argmax(axis=-1)
+    return found.astype(np.int64)
 
 
 def answered(path: Path, artifact: Artifact, batches: Iterable[Batch], threads: int) -> tuple[Array, Runtime]:

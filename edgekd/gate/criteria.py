@@ -93,7 +93,7 @@ def _right(record: AccuracyRecord) -> int:
 
 
 def _same_questions(a: AccuracyRecord, b: AccuracyRecord) -> bool:
-    return a.dataset_sha256 == b.dataset_sha256 and a.labels == b.labels
+    return a.dataset_sha256 == b.dataset_sha256 and a.labels == b.labels and a.metric == b.metric
 
 
 def _unrepeatable(records: Sequence[AccuracyRecord]) -> bool:
@@ -119,8 +119,11 @@ def accuracy_criterion(records: Sequence[AccuracyRecord], limit: float) -> Crite
     worst = min(records, key=lambda record: record.accuracy)
     n, right = len(worst.labels), _right(worst)
     found = replace(blank, estimate=worst.accuracy, n=n, over=n - right)
-    said = f"{right} of {n} answers on {printable(worst.dataset, 80)} are right ({value_text(worst.accuracy, 'share')})"
-    if right >= (limit - _ROUNDING) * n:
+    where = printable(worst.dataset, 80)
+    said = f"{right} of {n} answers on {where} are right ({value_text(worst.accuracy, 'share')})"
+    if worst.metric == "f1_micro":
+        said = f"micro F1 of {n} pairs of example and label on {where} is {value_text(worst.accuracy, 'share')}"
+    if worst.accuracy >= limit - _ROUNDING:
         text = f"{said}, at least the {value_text(limit, 'share')} asked for"
         return replace(found, outcome=Outcome.PASS, reason=Reason.KEPT, text=text)
     text = f"{said}, {_points(found)} below the {value_text(limit, 'share')} asked for"
@@ -141,12 +144,13 @@ def accuracy_drop_criterion(
     if not pairs:
         text = "the teacher answered other examples or has other labels; measure both on the same test data"
         return replace(blank, reason=Reason.OTHER_DATASET, text=text)
-    record, teacher = max(pairs, key=lambda pair: (_right(pair[1]) - _right(pair[0])) / len(pair[0].labels))
-    n, lost = len(record.labels), _right(teacher) - _right(record)
-    found = replace(blank, estimate=lost / n, n=n)
-    said = f"accuracy is {value_text(record.accuracy, 'share')}, the teacher's {value_text(teacher.accuracy, 'share')}"
-    loss = f"{100 * lost / n:.2f} points lost" if lost >= 0 else f"{-100 * lost / n:.2f} points gained"
-    if lost <= (limit + _ROUNDING) * n:
+    record, teacher = max(pairs, key=lambda pair: pair[1].accuracy - pair[0].accuracy)
+    n, lost = len(record.labels), teacher.accuracy - record.accuracy
+    found = replace(blank, estimate=lost, n=n)
+    measure = "micro F1" if record.metric == "f1_micro" else "accuracy"
+    said = f"{measure} is {value_text(record.accuracy, 'share')}, the teacher's {value_text(teacher.accuracy, 'share')}"
+    loss = f"{100 * lost:.2f} points lost" if lost >= 0 else f"{-100 * lost:.2f} points gained"
+    if lost <= limit + _ROUNDING:
         text = f"{said}: {loss}, within the {100 * limit:.2f} points allowed"
         return replace(found, outcome=Outcome.PASS, reason=Reason.KEPT, text=text)
     text = f"{said}: {loss}, {_points(found)} more than the {100 * limit:.2f} allowed"

@@ -116,7 +116,7 @@ class Context:
         words = self.words
         if words.head == "language":
             return load_documents(self.recipe.data, base=self.base)
-        return load_splits(self.recipe.data, base=self.base, kind=words.kind, labelled=words.labelled)
+        return load_splits(self.recipe.data, base=self.base, kind=words.kind, labelling=words.labelling)
 
     @cached_property
     def checks(self) -> Checks:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.export.manifest import Entry, Manifest, artifact, entry_from_file, write_manifest
 from edgekd.files import make_folder
@@ -14,6 +14,9 @@ from edgekd.pipeline.context import ARTIFACTS, RECORDS, STUDENT, TEACHER, Contex
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 from edgekd.record import AccuracyRecord, write_record
 from edgekd.units import text_from_bytes, text_from_share
+
+if TYPE_CHECKING:
+    from edgekd.export.parity import Sentences
 
 Role = Literal["student", "teacher"]
 
@@ -63,16 +66,23 @@ def _quality(record: AccuracyRecord) -> str:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A trained model, with real inputs in the batches that the device will see."""
+    """A trained model, with real inputs in the batches that the device will see, and the `truth` about the test
+    part.
+    """
 
     model: Any
     kind: Literal["text", "image"]
     parity: Callable[[], Iterator[Mapping[str, Any]]]
     test: Callable[[], Iterator[Mapping[str, Any]]]
+    truth: list[int] = field(default_factory=list)
+    sentences: Sentences | None = None
 
 
 def _prepared(context: Context, folder: Path) -> _Prepared:
+    import numpy as np
+
     from edgekd.data.encode import encode, load_tokenizer, numpy_batches
+    from edgekd.export.parity import Sentences
 
     if context.words.head == "language":
         return _prepared_language(context, folder)
@@ -83,12 +93,15 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
     pad = getattr(tokenizer, "pad_token_id", None) or 0
     shown = splits.validation.subset(list(range(min(context.recipe.parity.examples, len(splits.validation)))))
     parity, test = encode(shown, preprocessing, tokenizer), encode(splits.test, preprocessing, tokenizer)
+    rows = [np.asarray(labels) for labels in test.with_format(None)["labels"]]
     # int8 activations are scaled over the whole batch, so accuracy is that of the batches the device will see.
     return _Prepared(
         model=read_trained(folder, splits.label_names, context.recipe.task),
         kind=splits.kind,
         parity=lambda: numpy_batches(parity, batch, pad),
         test=lambda: numpy_batches(test, batch, pad),
+        truth=np.hstack(rows).reshape(-1).tolist(),
+        sentences=Sentences(splits.label_names, list(map(len, rows))) if splits.test.words is not None else None,
     )
 
 
@@ -153,8 +166,8 @@ def _proved(
     from edgekd.export.parity import accuracy_record, check_parity, require
 
     context.progress.update(f"comparing {path.stem} with the trained model")
-    limits = context.recipe.parity
-    result = check_parity(reference, path, prepared.parity(), limits)
+    limits, several = context.recipe.parity, context.words.labelling == "many"
+    result = check_parity(reference, path, prepared.parity(), limits, several=several)
     require(result, precision, limits, name=path.name)
     entry = entry_from_file(path, name=path.stem, precision=precision, role=role, parity=result)
     context.progress.update(f"accuracy of {path.stem} on the test part")
@@ -165,4 +178,6 @@ def _proved(
         return entry, language_record(path, made, batches, **told)
     if truth is not None:
         return entry, embedding_record(path, made, batches, truth, **told)
-    return entry, accuracy_record(path, made, batches, test.labels.tolist(), **told)
+    return entry, accuracy_record(
+        path, made, batches, prepared.truth, several=several, sentences=prepared.sentences, **told
+    )

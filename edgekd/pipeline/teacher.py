@@ -67,6 +67,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
 
     for needed in ("numpy", "datasets", "torch", "transformers"):
         library(needed)
+    from edgekd.data.truncation import cut_words
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
 
@@ -80,7 +81,9 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     }
     if splits.kind == "text" and context.words.head != "language":
         truncated = _truncated(splits, parts, teacher)
-        checks = replace(checks, truncated=truncated, max_length=teacher.preprocessing.max_length)
+        lost = {name: cut_words(parts[name], part) for name, part in splits.parts.items()}
+        longest = teacher.preprocessing.max_length
+        checks = replace(checks, truncated=truncated, cut_words=lost, max_length=longest)
     for warning in checks.warnings:
         context.progress.warn(warning)
     model, tokenizer = teacher.model, teacher.tokenizer
@@ -156,11 +159,13 @@ def _untrained(context: Context) -> _Untrained:
     if loaded.lost_head:
         context.progress.warn(f"teacher.model {called}: {loaded.note}")
     pooling = pooling_of(loaded.model.config) if is_encoder(loaded.model) else None
+    if context.words.labelling == "many":
+        loaded.model.config.problem_type = "multi_label_classification"
     origin = called + (" fine-tuned" if fine_tune else "") + (f" (pooling {pooling.text})" if pooling else "")
     if images is not None:
         _check_images(context, loaded.model, images)
         return _Untrained(loaded.model, None, images, origin, loaded.by_position)
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, words=context.words.labelling == "tokens")
     preprocessing = Preprocessing(kind="text", tokenizer=name, max_length=recipe.data.max_length)
     check_tokenizer(called, loaded.model, tokenizer, preprocessing.max_length)
     return _Untrained(loaded.model, tokenizer, preprocessing, origin, loaded.by_position)
@@ -200,7 +205,7 @@ def _checked(context: Context, teacher: _Untrained, train_set: Any, validation: 
     taught = recipe.teacher.fine_tune is not None
     task = task_of(recipe.task)
     found = task.answers(model, validation, 64, pad)
-    if teacher.by_position and not taught:
+    if teacher.by_position and not taught and context.words.labelling != "many":
         check_order(str(recipe.teacher.model), found.truth.tolist(), found.answers.tolist(), splits.label_names)
     task.check_teacher(found, task.class_counts(train_set, len(splits.label_names)))
     parts = {name: len(part) for name, part in splits.parts.items()}

@@ -81,9 +81,9 @@ def read_rows(values: torch.Tensor, batch: Batch, spec: StudentSpec) -> torch.Te
     """The rows of `values` that the head of a model of `spec` reads, as shapes of valid_rows.
 
     Of an encoder's or a ViT's classifier the first token, of a decoder's the last that is no padding; of a language
-    model all.
+    model, and of one that labels tokens, all.
     """
-    if spec.labels == 0:
+    if spec.head != "sequence":
         return valid_rows(values, batch)
     if spec.family != "decoder":
         return values[:, 0]

@@ -119,7 +119,7 @@ _AXES: dict[str, list[tuple[str, tuple[Axis, ...]]]] = {
         (r"attn\.c_proj\.", ("channels", "heads")),
         (r"mlp\.c_fc\.", ("neurons", "channels")),
         (r"mlp\.c_proj\.", ("channels", "neurons")),
-        (r"(wte|wpe|lm_head|score)\.weight", ("whole", "channels")),
+        (r"(wte|wpe|lm_head|score|classifier)\.(weight|bias)", ("whole", "channels")),
         (r"ln_(1|2|f)\.", ("channels",)),
     ],
     "llama": [
@@ -128,7 +128,7 @@ _AXES: dict[str, list[tuple[str, tuple[Axis, ...]]]] = {
         (r"o_proj\.", ("channels", "heads")),
         (r"(gate|up)_proj\.", ("neurons", "channels")),
         (r"down_proj\.", ("channels", "neurons")),
-        (r"(embed_tokens|lm_head|score)\.weight", ("whole", "channels")),
+        (r"(embed_tokens|lm_head|score)\.(weight|bias)", ("whole", "channels")),
         (r"norm\.", ("channels",)),
     ],
     "vit": [

@@ -132,11 +132,11 @@ def unlabelled_file(folder: Path, name: str) -> Path:
 def test_texts_without_labels_are_split_and_checked_all_the_same(tmp_path: Path, name: str) -> None:
     path = unlabelled_file(tmp_path, name)
     data = Data(source=str(path), text="said")
-    splits = load_splits(data, kind="text", labelled=False)
+    splits = load_splits(data, kind="text", labelling="none")
     assert not splits.labelled
     assert [len(part) for part in splits.parts.values()] == [28, 4, 8]
     assert sorted(text for part in splits.parts.values() for text in part.texts or []) == sorted(ROWS)
-    assert splits.sha256 == load_splits(data, kind="text", labelled=False).sha256
+    assert splits.sha256 == load_splits(data, kind="text", labelling="none").sha256
     found = checked(splits, data)
     assert found.examples == {"train": 28, "validation": 4, "test": 8}
     assert not [text for text in found.warnings if "fewer than" in text]
@@ -148,26 +148,26 @@ def test_what_stands_in_two_parts_is_found_without_labels_too(tmp_path: Path) ->
     (tmp_path / "train.txt").write_text("\n".join(ROWS))
     (tmp_path / "test.txt").write_text("\n".join([*ROWS[:4], "one that is new", "and another new one"]))
     data = Data(source=str(tmp_path), max_train_examples=30)
-    splits = load_splits(data, kind="text", labelled=False)
+    splits = load_splits(data, kind="text", labelling="none")
     assert len(splits.train) == 30
     with pytest.raises(DataError, match="also stand in the training part"):
         checked(splits, data)
     clean = Data(source=str(tmp_path), drop_leaked=True)
-    assert load_splits(clean, kind="text", labelled=False).dropped == 4
+    assert load_splits(clean, kind="text", labelling="none").dropped == 4
 
 
 def test_a_file_of_blank_lines_and_a_missing_column_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("\n  \n")
     with pytest.raises(DataError, match="holds no text, expected one in each line"):
-        load_splits(Data(source=str(tmp_path)), kind="text", labelled=False)
+        load_splits(Data(source=str(tmp_path)), kind="text", labelling="none")
     path = unlabelled_file(tmp_path, "all.csv")
     with pytest.raises(DataError, match="has no column 'text'"):
-        load_splits(Data(source=str(path)), kind="text", labelled=False)
+        load_splits(Data(source=str(path)), kind="text", labelling="none")
 
 
 def test_the_real_texts_of_banking77_need_no_category() -> None:
     folder = Path("../shared/data/banking77")
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
-    splits = load_splits(Data(source=str(folder), text="text"), kind="text", labelled=False)
+    splits = load_splits(Data(source=str(folder), text="text"), kind="text", labelling="none")
     assert {name: len(part) for name, part in splits.parts.items()} == {"train": 9003, "validation": 1000, "test": 3080}
