@@ -133,9 +133,12 @@ class Case:
 
     def train(self, size: Size, seed: int) -> None:
         """Train one student and let it answer the test part."""
-        context, place = self.context(seed), make_folder(self._place(size, seed))
+        self.distilled(student_of(StudentSpec.from_dict(self.teacher()["spec"]), size), seed, self._place(size, seed))
+
+    def distilled(self, spec: StudentSpec, seed: int, folder: Path) -> None:
+        """Train the student `spec` in `folder`, where result.json then says what it answers to the test part."""
+        context, place = self.context(seed), make_folder(folder)
         taught = lesson(context, None)
-        spec = student_of(taught.teacher_spec, size)
         student, begun = begin(context, taught, spec, place)
         settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
         taught_without = replace(taught, teacher=None)
