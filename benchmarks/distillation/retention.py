@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ CASES = {
     "banking77": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "sst2": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "mnist": (Size(0.5, 3), Size(0.35, 3, 80, 5), Size(0.2, 2, 64, 4), Size(0.1, 2, 48, 3)),
+    "digits": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2, 48, 3), Size(0.1, 2, 32, 2)),
 }
 
 
@@ -100,9 +102,9 @@ class Case:
         self.recipe = str(own) if own.exists() else self.name
         run(self.recipe, (), self.root, only="teacher")
 
-    def context(self, seed: int) -> Context:
-        """The run folder, with the seed of a student's training."""
-        return Context(load_recipe(self.recipe, [f"distill.seed={seed}"]), self.root, Path.cwd())
+    def context(self, seed: int, overrides: Sequence[str] = ()) -> Context:
+        """The run folder, with the seed of a student's training and with what else is to differ from the recipe."""
+        return Context(load_recipe(self.recipe, [f"distill.seed={seed}", *overrides]), self.root, Path.cwd())
 
     def answers(self, model: Any, taught: Lesson, context: Context) -> list[int]:
         """What `model` answers to the test part."""
