@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ CASES = {
     "banking77": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "sst2": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "mnist": (Size(0.5, 3), Size(0.35, 3, 80, 5), Size(0.2, 2, 64, 4), Size(0.1, 2, 48, 3)),
+    "digits": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2, 48, 3), Size(0.1, 2, 32, 2)),
 }
 
 
@@ -100,9 +102,9 @@ class Case:
         self.recipe = str(own) if own.exists() else self.name
         run(self.recipe, (), self.root, only="teacher")
 
-    def context(self, seed: int) -> Context:
-        """The run folder, with the seed of a student's training."""
-        return Context(load_recipe(self.recipe, [f"distill.seed={seed}"]), self.root, Path.cwd())
+    def context(self, seed: int, overrides: Sequence[str] = ()) -> Context:
+        """The run folder, with the seed of a student's training and with what else is to differ from the recipe."""
+        return Context(load_recipe(self.recipe, [f"distill.seed={seed}", *overrides]), self.root, Path.cwd())
 
     def answers(self, model: Any, taught: Lesson, context: Context) -> list[int]:
         """What `model` answers to the test part."""
@@ -133,9 +135,12 @@ class Case:
 
     def train(self, size: Size, seed: int) -> None:
         """Train one student and let it answer the test part."""
-        context, place = self.context(seed), make_folder(self._place(size, seed))
+        self.distilled(student_of(StudentSpec.from_dict(self.teacher()["spec"]), size), seed, self._place(size, seed))
+
+    def distilled(self, spec: StudentSpec, seed: int, folder: Path) -> None:
+        """Train the student `spec` in `folder`, where result.json then says what it answers to the test part."""
+        context, place = self.context(seed), make_folder(folder)
         taught = lesson(context, None)
-        spec = student_of(taught.teacher_spec, size)
         student, begun = begin(context, taught, spec, place)
         settings = student_settings(context.recipe.distill, context.recipe.budget, context.recipe.task)
         taught_without = replace(taught, teacher=None)
