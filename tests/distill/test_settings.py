@@ -57,7 +57,8 @@ def test_student_settings_say_what_the_recipe_says() -> None:
         "start",
         "drop_layers",
         "similarity_temperature",
-    }:  # the first two are over when the training begins or told otherwise, the last is of another task
+        "top_k",
+    }:  # the first two are over when the training begins or told otherwise, the others are of other tasks
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
     assert settings.of_student

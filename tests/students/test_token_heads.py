@@ -15,6 +15,7 @@ CASES = [
     for method in methods_for(name)
     if method != "random"
 ]
+GATES = torch.tensor([[1.0, 2.0], [2.0, 1.0]])  # of two layers with two heads
 
 
 def tagger(architecture: str, layers: int, hidden: int, ffn: int, seed: int, teacher: Any = None) -> Any:
@@ -40,7 +41,7 @@ def inputs() -> dict[str, torch.Tensor]:
 def test_a_student_of_the_teachers_size_is_its_copy(architecture: str, method: Any) -> None:
     teacher = tagger(architecture, 2, 16, 32, seed=0)
     student = tagger(architecture, 2, 16, 32, seed=5, teacher=teacher)
-    initialise(student, teacher, method, batches=[inputs()])
+    initialise(student, teacher, method, batches=[inputs()], gates=GATES if method == "gates" else None)
     with torch.no_grad():
         own, its = student(**inputs()).logits, teacher(**inputs()).logits
     assert own.shape == (4, 12, 5)
@@ -51,7 +52,7 @@ def test_a_student_of_the_teachers_size_is_its_copy(architecture: str, method: A
 def test_a_smaller_student_keeps_a_part_of_the_head(architecture: str, method: Any) -> None:
     teacher = tagger(architecture, 2, 16, 32, seed=0)
     student = tagger(architecture, 1, 8, 16, seed=5, teacher=teacher)
-    kept = initialise(student, teacher, method, batches=[inputs()])
+    kept = initialise(student, teacher, method, batches=[inputs()], gates=GATES if method == "gates" else None)
     own, its = ((model.score if architecture == "llama" else model.classifier) for model in (student, teacher))
     if kept.channels:
         assert torch.equal(own.weight, its.weight[:, kept.channels])
