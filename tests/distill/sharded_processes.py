@@ -108,7 +108,10 @@ def taught(folder: Path, lesson: datasets.Dataset, settings: TrainingSettings) -
 def tied() -> dict[str, Any]:
     """A step of a model whose head is its embedding table, in pieces and whole, on the same four rows."""
     torch.manual_seed(4)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=31, n_embd=12, n_layer=2, n_head=2, n_positions=8))
+    config = GPT2Config(
+        vocab_size=31, n_embd=12, n_layer=2, n_head=2, n_positions=8, bos_token_id=0, eos_token_id=0
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config)
     rows = torch.arange(32).reshape(4, 8) % 31
     model.eval()(input_ids=rows, labels=rows).loss.backward()
     alone = {name: weight.grad.clone() for name, weight in model.named_parameters()}
