@@ -16,30 +16,21 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import distributed
 
-from edgekd.errors import EdgekdError, InputError, TrainingError
+from edgekd.errors import EdgekdError, TrainingError
 
 T = TypeVar("T")
 
 
 def join() -> None:
-    """Meet the other processes where a launcher started several: through gloo on processors, NCCL on GPUs."""
+    """Meet the other processes where a launcher started several: through gloo on processors, NCCL on GPUs.
+
+    Under `accelerate launch --use_fsdp`, `from_pretrained` would from now on read weights in the first process alone
+    and leave the others with none. That is switched off: each needs a whole model to begin with.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         PartialState(cpu=not torch.cuda.is_available())
-
-
-def check_whole_models(*, sharded: bool = False) -> None:
-    """Nothing, where each process is to hold a whole model (DDP). `sharded`: the arguments ask for pieces (FSDP).
-
-    Errors: InputError for FSDP, also when accelerate was configured for it. accelerate 1.15 reads its settings on GPUs
-    only and trains whole copies on processors without a word; and we evaluate and store whole models. A student fits
-    one device, or it would be none for the edge.
-    """
-    if sharded or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        raise InputError(
-            "training: found FSDP, expected DDP: each process trains a whole model here, and on processors accelerate "
-            "would ignore FSDP without a word. Remove fsdp from the arguments and ACCELERATE_USE_FSDP from the "
-            "environment"
-        )
+    if "FSDP_CPU_RAM_EFFICIENT_LOADING" in os.environ:
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
 
 
 def count() -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.distill import processes
+from edgekd.distill import processes, sharding
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
 from edgekd.distill.features import feature_teacher
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
@@ -63,11 +63,11 @@ def train(
     Errors: InputError for data that does not fit the settings; DataError for empty parts or labels outside the model's;
     TrainingError when the loss is no number or memory runs out; StorageError when a checkpoint cannot be written.
     """
-    processes.check_whole_models()
+    sharded = sharding.asked() is not None
     processes.join()
     check_training(model, train_set, validation_set, settings)
     examples = _drawn(train_set, settings)
-    key = _training_key(model, examples, validation_set, settings, teacher)
+    key = _training_key(model, examples, validation_set, settings, teacher, sharded)
     if not processes.all_say_the_same(key):
         raise InputError(
             "training: the processes were given different data, settings or first weights, expected the same in all. "
@@ -203,6 +203,7 @@ def _training_key(
     validation_set: datasets.Dataset,
     settings: TrainingSettings,
     teacher: Any,
+    sharded: bool,
 ) -> str:
     # The time limit is no part of it: a training that ran out of time goes on when it is given more.
     return content_hash(
@@ -214,6 +215,7 @@ def _training_key(
             "train": dataset_hash(train_set),
             "validation": dataset_hash(validation_set),
             "processes": processes.count(),
+            **({"sharded": True} if sharded and processes.count() > 1 else {}),
         }
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 import safetensors
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, TrainingArguments
 from typing_extensions import override
 
 from edgekd.distill import processes
@@ -33,6 +33,7 @@ from edgekd.distill.held import held
 from edgekd.distill.rates import parameter_groups
 from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import TrainingPrecision
+from edgekd.distill.sharding import ShardedTrainer
 from edgekd.distill.shares import is_filler, share_loader
 from edgekd.distill.tasks import task_of
 from edgekd.errors import Diverged, InputError, StorageError
@@ -41,7 +42,7 @@ from edgekd.task import TaskName
 from edgekd.teaching import SoftLoss
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(ShardedTrainer):
     """Trains on the teacher's part where the batch has it, and on the labels alone where it has not; see `task`.
 
     The teacher itself is no part of it: only its answers are, so they can never end up in a checkpoint or optimiser.
@@ -51,7 +52,8 @@ class DistillationTrainer(Trainer):
     With `precision` bf16 the forward pass of a training step is one of mixed precision; weights, loss, optimiser and
     evaluation stay in float32.
 
-    Errors: InputError when label smoothing or sharding is asked for; Diverged when the loss is no number.
+    Errors: InputError when label smoothing is asked for, or FSDP in a form that edgekd.distill.sharding does not know;
+    Diverged when the loss is no number.
     """
 
     loss_is_scaled_for_ga = True
@@ -79,7 +81,6 @@ class DistillationTrainer(Trainer):
                 f"training: found label_smoothing_factor {args.label_smoothing_factor}, expected 0: "
                 "smoothed labels teach a student less, and the teacher's logits are soft already"
             )
-        processes.check_whole_models(sharded=bool(args.fsdp))
         args.remove_unused_columns = False
         args.label_names = [LABELS]
         if (features is not None and hasattr(model, PROJECTORS)) or hasattr(model, EMBEDDING_PROJECTOR):
@@ -216,7 +217,8 @@ class DistillationTrainer(Trainer):
         Of several processes the first one computes them for all.
         """
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        found = processes.done_by_first(lambda: self._measured(rows))
+        with self.whole():
+            found = processes.done_by_first(lambda: self._measured(rows))
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -239,7 +241,8 @@ class DistillationTrainer(Trainer):
     @override
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         try:
-            super()._save_checkpoint(model, trial)
+            with self.whole():
+                super()._save_checkpoint(model, trial)
         except OSError as error:
             raise write_error(self._home, error) from None
         except (RuntimeError, safetensors.SafetensorError) as error:

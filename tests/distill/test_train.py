@@ -199,9 +199,9 @@ def test_layer_wise_rates_for_a_model_of_unknown_layers_are_refused(tmp_path: Pa
         train(student, digit_images(0, 8), digit_images(8, 16), replace(QUICK, layer_decay=0.9), tmp_path)
 
 
-def test_sharding_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsdp1_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match="Remove fsdp"):
+    with pytest.raises(InputError, match="found FSDP1"):
         train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), QUICK, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

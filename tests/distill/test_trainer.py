@@ -239,13 +239,13 @@ def test_a_step_in_bf16_is_near_one_in_fp32_and_not_the_same(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("by", ["arguments", "environment"])
-def test_sharding_is_refused(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsdp1_is_refused(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = arguments(tmp_path)
     if by == "arguments":
-        given.fsdp = True
+        given.fsdp, given.fsdp_config = True, {"version": 1}
     else:
         monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match="found FSDP, expected DDP"):
+    with pytest.raises(InputError, match="found FSDP1, expected FSDP2 or DDP"):
         DistillationTrainer(tiny_vit(), given, train_dataset=digit_images(0, 4))
 
 
