@@ -89,7 +89,7 @@ def _measured(teacher: StudentSpec, how: Cut, precision: str) -> dict[str, float
             files.append(plain if precision == "fp32" else plain.with_name(f"{spec.name}-{precision}.onnx"))
             if precision != "fp32":
                 write_variant(plain, files[-1], precision)
-        runs = [paired(host, *files, plan, PAIRS)[0] for _ in range(PROCESSES)]
+        runs = [paired(host, files[0], files[1], plan, PAIRS)[0] for _ in range(PROCESSES)]
     ratios = [relative_latency(run).ratio for run in runs]
     return {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
 
