@@ -136,7 +136,8 @@ def vanilla(folder: Path, lesson: datasets.Dataset) -> dict[str, Any]:
     settings = TrainingSettings(epochs=1, learning_rate=1e-3, batch_size=8, alpha=0.9, seed=5)
     train(student, lesson, rows, settings, folder, save=lambda _: student.save_pretrained(folder / "student"))
     again = type(student).from_pretrained(folder / "student")
-    return {"saved": weights_hash(student), "loaded": weights_hash(again), "files": sorted(path.name for path in (folder / "student").iterdir()),
+    files = sorted(path.name for path in (folder / "student").iterdir())
+    return {"saved": weights_hash(student), "loaded": weights_hash(again), "files": files,
             "same": bool((predict_logits(student, rows, 4) == predict_logits(again, rows, 4)).all())}  # fmt: skip
 
 
