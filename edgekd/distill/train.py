@@ -65,6 +65,7 @@ def train(
     """
     sharded = sharding.asked() is not None
     processes.join()
+    _check_pieces(settings, sharded)
     check_training(model, train_set, validation_set, settings)
     examples = _drawn(train_set, settings)
     key = _training_key(model, examples, validation_set, settings, teacher, sharded)
@@ -87,6 +88,14 @@ def train(
     processes.wait_for_all()  # each has read the best weights
     processes.done_by_first(lambda: _ended(result, checkpoints, save))
     return result
+
+
+def _check_pieces(settings: TrainingSettings, sharded: bool) -> None:
+    if sharded and processes.count() > 1 and settings.drop_until is not None:
+        raise InputError(
+            "training: found FSDP and layers that are given up on the way (distill.drop_layers), expected one of them: "
+            "what is cut into pieces at the beginning cannot lose a layer. Use DDP"
+        )
 
 
 def _ended(result: TrainingResult, checkpoints: Path, save: Callable[[TrainingResult], None] | None) -> None:

@@ -206,6 +206,15 @@ def test_fsdp1_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_layers_are_not_given_up_by_a_model_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setattr("edgekd.distill.processes.count", lambda: 2)
+    with pytest.raises(InputError, match=r"found FSDP and layers that are given up .* Use DDP"):
+        train(tiny_vit(), digit_images(0, 8), digit_images(8, 16), replace(QUICK, drop_until=0.5), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bf16_on_a_gpu_that_does_not_compute_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
