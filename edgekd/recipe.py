@@ -308,7 +308,7 @@ class Recipe(Model):
 
     def _check_embedding(self) -> None:
         """Refuse what has no meaning with, or without, a sentence encoder."""
-        given = {name: getattr(self, name).model_fields_set for name in ("teacher", "data", "distill")}
+        given = {name: _changed(getattr(self, name)) for name in ("teacher", "data", "distill")}
         if self.task != "sentence-embedding":
             for section, key in (("teacher", "pooling"), ("teacher", "normalised"), ("distill", _SIMILARITY)):
                 if key in given[section]:
@@ -361,6 +361,16 @@ class Recipe(Model):
         if self.space.sequence is not None:
             return max(self.space.sequence)
         return self.bench.sequence or self.data.max_length
+
+
+def _changed(section: Model) -> set[str]:
+    """The keys of `section` that say something else than the default; one that was written out says all of them."""
+    fields = type(section).model_fields
+    return {
+        name
+        for name in section.model_fields_set
+        if getattr(section, name) != fields[name].get_default(call_default_factory=True)
+    }
 
 
 def builtin_recipes() -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.recipe import builtin_recipes, load_recipe
+from edgekd.recipe import Recipe, builtin_recipes, load_recipe
+from edgekd.task import TASK_NAMES
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -112,3 +113,15 @@ def test_a_recipe_of_the_users_own_is_found_by_path(tmp_path: Path) -> None:
 def test_what_makes_no_sense_for_a_task_is_refused_before_anything_runs(overrides: list[str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         load_recipe("sst2", overrides)
+
+
+def test_a_recipe_of_every_task_that_was_written_out_is_read_back() -> None:
+    """Written out it says every key, also those that have no meaning for its task."""
+    base = {
+        "name": "r", "teacher": {"model": "somewhere"}, "data": {"source": "x"}, "device": "generic-x86-64",
+        "sla": {"latency": {"p50": "1 s"}},
+    }  # fmt: skip
+    for task in TASK_NAMES:
+        recipe = Recipe.model_validate({**base, "task": task})
+        written = {name: getattr(recipe, name).model_dump(mode="json") for name in ("teacher", "data", "distill")}
+        assert Recipe.model_validate({**base, "task": task, **written}) == recipe
