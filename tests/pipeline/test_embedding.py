@@ -135,11 +135,11 @@ def test_a_student_of_fewer_dimensions_learns_through_a_projector_that_is_gone_i
     ("override", "message"),
     [
         ("teacher.fine_tune={epochs: 1}", "a sentence encoder is taken as it is"),
-        ("data.label=label", r"data.label has no meaning for sentence-embedding: there are no labels"),
+        ("data.label=topic", r"data.label has no meaning for sentence-embedding: there are no labels"),
         ("data.text_pair=other", "data.text_pair has no meaning"),
         ("distill.alpha=0.5", "distill.alpha has no meaning"),
         ("distill.temperature=2", "similarity_temperature"),
-        ("distill.final_ce_epoch=true", "distill.final_ce_epoch has no meaning"),
+        ("distill.final_ce_epoch=false", "distill.final_ce_epoch has no meaning"),
         ("task=text-classification", None),
     ],
 )
