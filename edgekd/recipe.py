@@ -18,7 +18,15 @@ from edgekd.sla import Sla
 from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
 from edgekd.task import TASKS, TaskName
-from edgekd.teaching import ChangingAlpha, ChangingTemperature, DropLayers, HiddenStates, Relations, SoftLoss
+from edgekd.teaching import (
+    ChangingAlpha,
+    ChangingTemperature,
+    DropLayers,
+    HiddenStates,
+    Relations,
+    SoftLoss,
+    TrainingPrecision,
+)
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
@@ -40,7 +48,10 @@ class Architecture(Model):
 
 
 class FineTune(Model):
-    """How the teacher learns the task. `max_examples` bounds the training examples, drawn with `seed`."""
+    """How the teacher learns the task. `max_examples` bounds the training examples, drawn with `seed`.
+
+    `precision` is that of the forward passes of its training, as in Distill.
+    """
 
     epochs: Count = 3
     learning_rate: Rate = 1.0e-4
@@ -48,6 +59,7 @@ class FineTune(Model):
     weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
     patience: Count = 3
     max_examples: Count | None = None
+    precision: TrainingPrecision = "fp32"
     seed: Annotated[int, Field(ge=0)] = 17
 
 
@@ -170,7 +182,7 @@ class Distill(Model):
     freeze_embeddings: bool = False
     start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: TrainingPrecision = "fp32"
     drop_layers: DropLayers | None = None
     seed: Annotated[int, Field(ge=0)] = 17
     similarity_temperature: Annotated[Number, Field(ge=0.001, le=10)] = 0.05

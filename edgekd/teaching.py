@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from edgekd.config import Model, Number, Share
 
+TrainingPrecision = Literal["fp32", "bf16"]
 SoftLoss = Literal["kl", "reverse_kl", "jensen_shannon", "dkd", "dist", "standardised"]
 
 

@@ -49,6 +49,7 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("distill.alpha=2", "less than or equal to 1"),
         ("distill.layer_decay=0", "greater than 0"),
         ("distill.precision=fp8", "'fp32' or 'bf16'"),
+        ("teacher.fine_tune.precision=fp16", "'fp32' or 'bf16'"),
         ("distill.learning_rate=2.0", "less than 1"),
         ("teacher.model=x", "either model or architecture"),
         ("teacher.fine_tune=", "would stay untrained"),

@@ -77,8 +77,8 @@ class Case:
 
     @property
     def overrides(self) -> list[str]:
-        """What differs from the recipe."""
-        found = []
+        """What differs from the recipe; fp32, for the other libraries know nothing else on a processor."""
+        found = ["distill.precision=fp32"]
         if self.teacher is not None:
             found += [f"teacher.model={self.teacher.resolve()}", "teacher.fine_tune=null"]
         return found + ([] if self.epochs is None else [f"distill.epochs={self.epochs}"])

@@ -9,13 +9,11 @@ from typing import Any, Literal
 from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.recipe import Budget, Distill, FineTune
 from edgekd.task import TASKS, TaskName
-from edgekd.teaching import LevelSchedule, SoftLoss
+from edgekd.teaching import LevelSchedule, SoftLoss, TrainingPrecision
 
 # A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
 # The patience of a training without a teacher ends it early.
 Stopped = Literal["finished", "early", "budget", "reached_teacher", "capacity_limited"]
-
-TrainingPrecision = Literal["fp32", "bf16"]
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -102,6 +100,7 @@ def teacher_settings(fine_tune: FineTune, budget: Budget, task: TaskName) -> Tra
         patience=fine_tune.patience,
         seed=fine_tune.seed,
         max_examples=fine_tune.max_examples,
+        precision=fine_tune.precision,
         max_seconds=budget.training,
     )
 

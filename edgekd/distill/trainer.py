@@ -32,14 +32,13 @@ from edgekd.distill.features import EMBEDDING_PROJECTOR, PROJECTORS, FeatureTeac
 from edgekd.distill.held import held
 from edgekd.distill.rates import parameter_groups
 from edgekd.distill.schedule import Level, level_at
-from edgekd.distill.settings import TrainingPrecision
 from edgekd.distill.sharding import ShardedTrainer
 from edgekd.distill.shares import is_filler, share_loader
 from edgekd.distill.tasks import task_of
 from edgekd.errors import Diverged, InputError, StorageError
 from edgekd.files import write_error
 from edgekd.task import TaskName
-from edgekd.teaching import SoftLoss
+from edgekd.teaching import SoftLoss, TrainingPrecision
 
 
 class DistillationTrainer(ShardedTrainer):

@@ -96,7 +96,7 @@ def test_the_teacher_has_a_part_by_alpha_or_by_features() -> None:
 
 
 def test_teacher_settings_are_plain_cross_entropy_and_say_what_the_recipe_says() -> None:
-    tune = FineTune(epochs=5, max_examples=100, seed=4)
+    tune = FineTune(epochs=5, max_examples=100, precision="bf16", seed=4)
     settings = teacher_settings(tune, Budget(training="60 s"), "text-classification")
     for name in type(tune).model_fields:
         assert getattr(settings, name) == getattr(tune, name), name
