@@ -22,7 +22,9 @@ from edgekd.teaching import (
     ChangingAlpha,
     ChangingTemperature,
     DropLayers,
+    FineTune,
     HiddenStates,
+    Rate,
     Relations,
     SoftLoss,
     TrainingPrecision,
@@ -32,7 +34,6 @@ from edgekd.units import text_from_s
 
 BUILTIN = Path(__file__).parent / "recipes"
 
-Rate = Annotated[Number, Field(gt=0, lt=1)]
 Positive = Annotated[Seconds, Field(gt=0)]
 
 
@@ -45,22 +46,6 @@ class Architecture(Model):
     heads: Count
     ffn: Count
     patch_size: Count
-
-
-class FineTune(Model):
-    """How the teacher learns the task. `max_examples` bounds the training examples, drawn with `seed`.
-
-    `precision` is that of the forward passes of its training, as in Distill.
-    """
-
-    epochs: Count = 3
-    learning_rate: Rate = 1.0e-4
-    batch_size: Count = 32
-    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
-    patience: Count = 3
-    max_examples: Count | None = None
-    precision: TrainingPrecision = "fp32"
-    seed: Annotated[int, Field(ge=0)] = 17
 
 
 class Teacher(Model):

@@ -1,4 +1,4 @@
-"""How a student is taught, as a recipe says it: the losses, and settings that change on the way."""
+"""How teacher and student are taught, as a recipe says it: rates, losses, and settings that change on the way."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from edgekd.choices import Count
 from edgekd.config import Model, Number, Share
 
 TrainingPrecision = Literal["fp32", "bf16"]
 SoftLoss = Literal["kl", "reverse_kl", "jensen_shannon", "dkd", "dist", "standardised"]
+
+Rate = Annotated[Number, Field(gt=0, lt=1)]
+
+
+class FineTune(Model):
+    """How the teacher learns the task. `max_examples` bounds the training examples, drawn with `seed`."""
+
+    epochs: Count = 3
+    learning_rate: Rate = 1.0e-4
+    batch_size: Count = 32
+    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
+    patience: Count = 3
+    max_examples: Count | None = None
+    precision: TrainingPrecision = "fp32"
+    seed: Annotated[int, Field(ge=0)] = 17
 
 
 class LevelSchedule(Model):

@@ -24,7 +24,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evidence import RESULTS, paired, table_text, write_results
-from retention import CASES, Case, capacity, retained
+from retention import CASES, Case, capacity
+from retention_table import retained
 
 from edgekd.bench.agent.facts import lasting_facts
 from edgekd.bench.plan import BenchPlan

@@ -40,7 +40,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from evidence import table_text, write_results
-from retention import DRAWS, Size, capacity, student_of
+from retention import Size, capacity, student_of
+from retention_table import DRAWS
 
 RECIPE = str(Path(__file__).parent / "embedding.yaml")
 SIZES = (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2))

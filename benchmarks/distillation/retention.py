@@ -4,8 +4,9 @@
 
 Everything is what a run does for the student it has chosen: the teacher fine-tuned and its answers cached by the steps
 of `edgekd run`, the start compared, the training stopped by the validation part. The test part is opened once for each
-student, after its training. Finished students are kept in the work folder, and a killed call goes on where it stopped,
-so the runs may be spread over days: `--minutes N` begins no further student after that.
+student, after its training. Finished students are kept in the work folder, and a killed call goes on where it stopped:
+`--minutes N` begins no further student after that. With --write the results keep every student, also those of earlier
+calls in other work folders, so the runs may be spread over days and machines.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgekd.bench.agent.facts import lasting_facts
 from edgekd.cost.count import count
@@ -39,11 +37,11 @@ from edgekd.student import StudentSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evidence import table_text, write_results
+from evidence import RESULTS, table_text, write_results
+from retention_table import COLUMNS, added, known_cases, rows_of
 
 HERE = Path(__file__).parent
 FFN_STEP = 32
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Size:
 CASES = {
     "banking77": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "sst2": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
+    "sst2-all": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2), Size(0.1, 1)),
     "mnist": (Size(0.5, 3), Size(0.35, 3, 80, 5), Size(0.2, 2, 64, 4), Size(0.1, 2, 48, 3)),
     "digits": (Size(0.5, 3), Size(0.35, 2), Size(0.2, 2, 48, 3), Size(0.1, 2, 32, 2)),
 }
@@ -98,8 +97,7 @@ class Case:
     root: Path
 
     def __post_init__(self) -> None:
-        own = HERE / f"{self.name}.yaml"
-        self.recipe = str(own) if own.exists() else self.name
+        self.recipe = str(HERE / f"{self.name}.yaml")
         run(self.recipe, (), self.root, only="teacher")
 
     def context(self, seed: int, overrides: Sequence[str] = ()) -> Context:
@@ -152,46 +150,16 @@ class Case:
         })  # fmt: skip
 
 
-def retained(right: NDArray[Any], teacher: NDArray[Any]) -> tuple[float, float, float]:
-    """The students' mean accuracy by the teacher's, and a 95 % interval over test examples, drawn for both together.
-
-    Shapes: `right` [students, examples], `teacher` [examples]; both 0 or 1.
-    """
-    rng = np.random.default_rng(0)
-    mean = right.mean(axis=0)
-    drawn = rng.integers(0, len(teacher), (DRAWS, len(teacher)))
-    ratios = mean[drawn].mean(axis=1) / teacher[drawn].mean(axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(mean.mean() / teacher.mean()), float(low), float(high)
-
-
-def rows_of(case: Case, seeds: int) -> tuple[list[list[str]], dict[str, Any]]:
-    """A table row for each size with finished students, and the numbers behind."""
-    known = case.teacher()
-    labels = np.array(known["labels"])
-    teacher = (np.array(known["answers"]) == labels).astype(float)
-    rows: list[list[str]] = []
-    numbers: dict[str, Any] = {"teacher_accuracy": float(teacher.mean()), "test_examples": len(labels)}
-    for size in CASES[case.name]:
-        found = [(seed, told) for seed in range(1, seeds + 1) if (told := case.student(size, seed)) is not None]
-        if not found:
-            continue
-        right = np.array([np.array(told["answers"]) == labels for _, told in found]).astype(float)
-        share, low, high = retained(right, teacher)
-        spec = StudentSpec.from_dict(found[0][1]["spec"])
-        starts = sorted({told["initialisation"]["method"] for _, told in found})
-        minutes = np.mean([told["seconds"] for _, told in found]) / 60
-        rows.append([
-            case.name, size.name, spec.name, f"{found[0][1]['share']:.1%}", str(len(found)), f"{teacher.mean():.4f}",
-            f"{right.mean():.4f}", f"{share:.1%}", f"{low:.1%} to {high:.1%}", ", ".join(starts), f"{minutes:.1f} min",
-        ])  # fmt: skip
-        numbers[size.name] = {
-            "student": spec.name, "share": found[0][1]["share"], "retained": share, "interval": [low, high],
-            "accuracy": {seed: float(row.mean()) for (seed, _), row in zip(found, right, strict=True)},
-            "starts": {seed: told["initialisation"]["compared"] for seed, told in found},
-            "epochs": {seed: [told["best_epoch"], len(told["history"])] for seed, told in found},
-        }  # fmt: skip
-    return rows, numbers
+def finished(case: Case, seeds: int) -> dict[str, list[dict[str, Any]]]:
+    """What the work folder knows of each size's students."""
+    return {
+        size.name: [
+            {**told, "seed": seed, "student": StudentSpec.from_dict(told["spec"]).name}
+            for seed in range(1, seeds + 1)
+            if (told := case.student(size, seed)) is not None
+        ]
+        for size in CASES[case.name]
+    }
 
 
 def main() -> None:
@@ -201,7 +169,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--work", type=Path, default=Path("runs/retention"))
-    parser.add_argument("--write", action="store_true", help="replace the results with what is finished")
+    parser.add_argument("--write", action="store_true", help="add what is finished to the results")
     asked = parser.parse_args()
     begun = time.monotonic()
     cases = {name: Case(name, asked.work / name) for name in asked.case or CASES}
@@ -211,25 +179,21 @@ def main() -> None:
                 if case.student(size, seed) is None and time.monotonic() - begun < 60 * asked.minutes:
                     print(f"{name}, {size.name}, seed {seed}", flush=True)
                     case.train(size, seed)
-    rows: list[list[str]] = []
-    numbers: dict[str, Any] = {}
+    known = known_cases(RESULTS / "retention" / "result.json") if asked.write else {}
     for name, case in cases.items():
-        of_case, numbers[name] = rows_of(case, asked.seeds)
-        rows += of_case
-    columns = (
-        "data", "at most", "student", "parameters", "seeds", "teacher right", "student right", "retained",
-        "95 % interval", "start", "training",
-    )  # fmt: skip
+        known[name] = added(known.get(name), case.teacher(), finished(case, asked.seeds))
+    rows = [row for name in CASES if name in known for row in rows_of(name, known[name], [s.name for s in CASES[name]])]
     text = (
         "Students of one teacher by their parameters outside the embeddings, as shares of the teacher's. `retained`\n"
-        "is the mean accuracy of the students on the test part by the teacher's; its interval is over test examples,\n"
-        "drawn for teacher and students together. `start` is what the comparison of starts chose.\n\n"
+        "is the mean accuracy of the students on the test part by that of their teachers; its interval is over test\n"
+        "examples, drawn for all of them together. `start` is what the comparison of starts chose. Results add up:\n"
+        "named below is what made the last of them; result.json has every student, with what it answers rightly.\n\n"
     )
     if asked.write:
         host = HostFacts.model_validate({"name": "local", **lasting_facts()})
-        write_results("retention", "What students keep", text + table_text(columns, rows), numbers, host)
+        write_results("retention", "What students keep", text + table_text(COLUMNS, rows), {"cases": known}, host)
     else:
-        print(table_text(columns, rows))
+        print(table_text(COLUMNS, rows))
 
 
 if __name__ == "__main__":

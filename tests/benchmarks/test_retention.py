@@ -12,7 +12,8 @@ from edgekd.student import StudentSpec
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "distillation"))
 
-from retention import CASES, Size, capacity, retained, student_of
+from retention import CASES, Size, capacity, student_of
+from retention_table import added, packed, retained, rows_of, unpacked
 from starts import first_below
 
 MINILM = StudentSpec(
@@ -60,6 +61,39 @@ def test_what_is_retained_is_a_ratio_with_an_interval_around_it() -> None:
     assert share == pytest.approx(0.95, abs=0.01)
     # Drawn together, what both answer rightly or both wrongly adds nothing to the interval.
     assert retained(np.stack([teacher]), teacher) == (1.0, 1.0, 1.0)
+
+
+def test_each_student_is_compared_with_its_own_teacher() -> None:
+    good, bad = np.ones(100), np.concatenate([np.ones(50), np.zeros(50)])
+    share, _, _ = retained(np.stack([good, bad]), np.stack([good, bad]))
+    assert share == 1.0
+
+
+def told(answers: list[int], seed: int) -> dict[str, object]:
+    return {
+        "answers": answers, "seed": seed, "student": "L2", "share": 0.3, "seconds": 60.0, "best_epoch": 1,
+        "initialisation": {"method": "uniform", "compared": []}, "history": [{}, {}], "stopped": "finished",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("examples", [1, 8, 77])
+def test_answers_are_kept_bit_by_bit(examples: int) -> None:
+    right = np.random.default_rng(1).random(examples) < 0.5
+    assert (unpacked(packed(right), examples) == right).all()
+
+
+def test_results_of_several_days_add_up() -> None:
+    labels = [0, 1, 2, 3, 0]
+    first = added(
+        None, {"labels": labels, "answers": [0, 1, 2, 3, 1]}, {"35 %": [told([0, 1, 2, 0, 1], 1)], "10 %": []}
+    )
+    again = added(first, {"labels": labels, "answers": [0, 1, 2, 3, 1]}, {"35 %": [told([0, 1, 2, 3, 1], 1)]})
+    assert len(again["sizes"]["35 %"]) == 1
+    both = added(again, {"labels": labels, "answers": labels}, {"35 %": [told([0, 1, 2, 3, 1], 1)]})
+    (row,) = rows_of("toy", both, ["50 %", "35 %", "10 %"])
+    assert row[4:8] == ["2 of 2 teachers", "0.9000", "0.8000", "88.9%"]
+    with pytest.raises(SystemExit, match="another test part"):
+        added(both, {"labels": [0, 1], "answers": [0, 1]}, {})
 
 
 def test_the_first_look_at_a_loss_counts() -> None:
