@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -71,10 +70,10 @@ def work(context: Context, scratch: Path) -> Done:
 
 def _perplexities(context: Context, table: dict[str, Any]) -> str:
     """', perplexity 23.4 (teacher 20.1)' of a language model, else nothing."""
-    if context.words.head != "language":
+    if context.words.loss != "perplexity":
         return ""
-    own, its = (math.exp(table[f"{who}validation_loss"]) for who in ("", "teacher_"))
-    return f", perplexity {own:.2f} (teacher {its:.2f})"
+    own, its = (context.words.loss_text(table[f"{who}validation_loss"]) for who in ("", "teacher_"))
+    return f", perplexity {own} (teacher {its})"
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
