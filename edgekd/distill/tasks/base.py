@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgekd.distill.cache import OnRows, cached_logits
+from edgekd.distill.cache import cached_logits
 from edgekd.distill.calibration import Calibration, calibration_of
 from edgekd.distill.collate import LABELS, model_inputs
 from edgekd.distill.evaluate import check_teacher
 from edgekd.distill.fidelity import Fidelity
 from edgekd.distill.losses.rows import Normaliser
+from edgekd.distill.shard_files import OnRows
 from edgekd.task import TASKS, TaskName, TaskWords
 from edgekd.teaching import SoftLoss
 

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from edgekd.distill.cache import OnRows, cached_answers
+from edgekd.distill.cache import cached_answers
 from edgekd.distill.collate import IGNORED, LABELS
 from edgekd.distill.evaluate import STANDARD_ERRORS
 from edgekd.distill.fidelity import Fidelity
 from edgekd.distill.language import perplexity, token_answers, token_counts, token_divergence
 from edgekd.distill.losses import hard_target_loss, truncated_kl_loss
 from edgekd.distill.losses.rows import Normaliser
+from edgekd.distill.shard_files import OnRows
 from edgekd.distill.tasks.base import Answers, Asked, Task
 from edgekd.distill.top_k import (
     COLUMNS,

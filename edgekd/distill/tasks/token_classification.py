@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from edgekd.distill.arrow import flat_values
-from edgekd.distill.cache import Columns, OnRows, Question, cached_answers
+from edgekd.distill.cache import Columns, Question, cached_answers
 from edgekd.distill.collate import IGNORED, LABELS, TEACHER_LOGITS, Collator, model_inputs
 from edgekd.distill.evaluate import answers_of_logits, by_length, scaled_cross_entropy
 from edgekd.distill.fidelity import Fidelity, fidelity
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.losses.rows import Normaliser
+from edgekd.distill.shard_files import OnRows
 from edgekd.distill.tasks.base import Answers, Asked, Task
 from edgekd.errors import DataError, Diverged
 from edgekd.task import TaskName
