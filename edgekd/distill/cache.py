@@ -97,10 +97,53 @@ def cached_answers(
     agree with the model; TrainingError when the teacher answers NaN; InputError when processes were given different
     things.
     """
-    rows = _row_numbers(dataset)
+    with silent_libraries():
+        kept = kept_answers(
+            model, dataset, folder, question, key=key, batch_size=batch_size, pad_token_id=pad_token_id,
+            shard_rows=shard_rows, on_rows=on_rows,
+        )  # fmt: skip
+        answers = _aligned(_read_cache(kept, question), kept)
+
+        def stored(picked: list[int], fresh: Columns) -> Columns:
+            cells = answers.select(picked)
+            return {name: _like(cells, name, fresh[name]) for name in question.columns}
+
+        check_probes(model, dataset, kept, question, pad_token_id, stored)
+        plain = dataset.remove_columns([name for name in question.columns if name in dataset.column_names])
+        return datasets.concatenate_datasets([plain, answers.remove_columns(ROW)], axis=1)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The files of a cache in the folder `home`, with the answers about the rows numbered `rows` of a data set.
+
+    `weights` are those of the model that gave them. Shapes: rows [rows of the data set].
+    """
+
+    home: Path
+    weights: str
+    rows: NDArray[np.int64]
+    files: list[Path]
+
+
+def kept_answers(
+    model: Any,
+    dataset: datasets.Dataset,
+    folder: Path,
+    question: Question,
+    *,
+    key: str | None,
+    batch_size: int,
+    pad_token_id: int | None,
+    shard_rows: int | None,
+    on_rows: OnRows | None,
+) -> Kept:
+    """The files with the answers, as they are on disk; those that are missing are asked for. All as cached_answers."""
+    processes.join()
+    rows, weights = row_numbers(dataset), weights_hash(model)
     identity = {
         "format": FORMAT,
-        "weights": weights_hash(model),
+        "weights": weights,
         "data": dataset_hash(dataset) if key is None else key,
         "rows": sha256_of_bytes(np.sort(rows).tobytes()),
         **question.identity,
@@ -112,16 +155,12 @@ def cached_answers(
         answers = question.ask(model, picked, batch_size, pad_token_id)
         return stream_bytes(table_of_rows({ROW: rows[shard.start : shard.stop], **answers}))
 
-    processes.join()
-    with silent_libraries():
-        plan = Plan(home, identity, rows, shard_rows or usual_shard_rows(len(rows)), content)
-        answers = _aligned(_read_cache(home, shard_files(plan, on_rows), question), rows, home)
-        processes.done_by_all(lambda: _check_probes(model, dataset, answers, home, question, pad_token_id))
-        plain = dataset.remove_columns([name for name in question.columns if name in dataset.column_names])
-        return datasets.concatenate_datasets([plain, answers.remove_columns(ROW)], axis=1)
+    plan = Plan(home, identity, rows, shard_rows or usual_shard_rows(len(rows)), content)
+    return Kept(home, weights, rows, shard_files(plan, on_rows))
 
 
-def _row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
+def row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
+    """The numbers of the examples. Shapes: [rows]. Errors: DataError when there are none, or one stands there twice."""
     if ROW not in dataset.column_names:
         raise DataError(f"teacher cache: the data set has no column {ROW!r}, expected one that numbers the examples")
     rows = np.asarray(dataset.with_format("numpy")[ROW][:], dtype=np.int64)
@@ -130,43 +169,61 @@ def _row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
     return rows
 
 
-def _read_cache(home: Path, files: list[Path], question: Question) -> datasets.Dataset:
-    cache = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in files])
+def _read_cache(kept: Kept, question: Question) -> datasets.Dataset:
+    cache = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in kept.files])
     if set(cache.column_names) != {ROW, *question.columns}:
-        raise damaged(home, f"it holds the columns {', '.join(cache.column_names)}")
+        raise damaged(kept.home, f"it holds the columns {', '.join(cache.column_names)}")
     for table in cache.select_columns(list(question.columns)).with_format("arrow").iter(batch_size=10_000):
         if not all(np.isfinite(flat_values(table[name])).all() for name in question.columns):
-            raise damaged(home, "it holds answers that are NaN or infinite")
+            raise damaged(kept.home, "it holds answers that are NaN or infinite")
     return cache
 
 
-def _aligned(cache: datasets.Dataset, rows: NDArray[np.int64], home: Path) -> datasets.Dataset:
-    stored = _row_numbers(cache)
-    if np.array_equal(stored, rows):
-        return cache
-    if not np.array_equal(np.sort(stored), np.sort(rows)):
-        raise damaged(home, f"it holds {len(stored)} rows, and not the {len(rows)} rows of the data set")
+def _aligned(cache: datasets.Dataset, kept: Kept) -> datasets.Dataset:
+    order = order_of(row_numbers(cache), kept)
+    return cache if np.array_equal(order, np.arange(len(order))) else cache.select(order)
+
+
+def order_of(stored: NDArray[np.int64], kept: Kept) -> NDArray[np.int64]:
+    """Where in a cache that holds the rows `stored` each row of the data set stands. Shapes: both [rows].
+
+    Errors: RecordError when it holds others.
+    """
+    if not np.array_equal(np.sort(stored), np.sort(kept.rows)):
+        raise damaged(kept.home, f"it holds {len(stored)} rows, and not the {len(kept.rows)} rows of the data set")
     by_number = np.argsort(stored)
-    return cache.select(by_number[np.searchsorted(stored[by_number], rows)])
+    found: NDArray[np.int64] = by_number[np.searchsorted(stored[by_number], kept.rows)]
+    return found
 
 
-def _check_probes(
+def check_probes(
     model: Any,
     dataset: datasets.Dataset,
-    answers: datasets.Dataset,
-    home: Path,
+    kept: Kept,
     question: Question,
     pad_token_id: int | None,
+    stored: Callable[[list[int], Columns], Columns],
 ) -> None:
-    probes = sorted(np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False))
-    fresh = question.ask(model, dataset.select(probes), PROBES, pad_token_id)
-    cells = answers.select(probes)
-    stored = {name: _like(cells, name, fresh[name]) for name in question.columns}
-    flat = {
-        name: values if isinstance(values, list) else values.reshape(len(probes), -1) for name, values in fresh.items()
-    }
-    if not question.alike(stored, flat):
-        raise damaged(home, "rows computed again differ from the stored ones: the data behind its key has changed")
+    """Ask again about a few rows, other ones in each call and each process, and compare.
+
+    `stored` gives what the cache holds of rows at these places of the data set, as the answers given now have it.
+    Errors: RecordError when a row is another one.
+    """
+
+    def check() -> None:
+        drawn = np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False)
+        picked = sorted(drawn.tolist())
+        fresh = question.ask(model, dataset.select(picked), PROBES, pad_token_id)
+        flat = {
+            name: values if isinstance(values, list) else values.reshape(len(picked), -1)
+            for name, values in fresh.items()
+        }
+        if not question.alike(stored(picked, fresh), flat):
+            raise damaged(
+                kept.home, "rows computed again differ from the stored ones: the data behind its key has changed"
+            )
+
+    processes.done_by_all(check)
 
 
 def _like(cells: datasets.Dataset, name: str, fresh: Rows) -> Rows:

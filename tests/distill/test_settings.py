@@ -15,8 +15,8 @@ from edgekd.distill.settings import (
     student_settings,
     teacher_settings,
 )
-from edgekd.recipe import Budget, Distill
-from edgekd.teaching import FineTune
+from edgekd.recipe import Budget
+from edgekd.teaching import Distill, FineTune
 
 
 def record(epoch: int, accuracy: float, loss: float) -> Any:
