@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from edgekd.choices import Count
 from edgekd.config import Bytes, Model, Number, Share
@@ -111,14 +111,18 @@ class HiddenStates(Model):
     layers: Layers = "auto"
 
 
+# With its unit, as a recipe has to say it: what is written out is read again.
+_READ_BACK = PlainSerializer(lambda value: f"{value} B", return_type=str, when_used="json")
+
+
 class TeacherCache(Model):
     """Whether what `hidden` and `relations` look at is stored before the training, so that the teacher rests in it.
 
     `auto` stores it where it takes at most `limit` on disk and is looked at over two epochs or more.
     """
 
-    features: Literal["auto"] | bool = "auto"
-    limit: Annotated[Bytes, Field(gt=0)] = 4_000_000_000
+    features: Literal["auto", True, False] = "auto"
+    limit: Annotated[Bytes, Field(gt=0), _READ_BACK] = 4_000_000_000
 
 
 class Relations(Model):
