@@ -18,17 +18,7 @@ from edgekd.sla import Sla
 from edgekd.space import Space
 from edgekd.student import PRECISIONS, Precision
 from edgekd.task import TASKS, TaskName
-from edgekd.teaching import (
-    ChangingAlpha,
-    ChangingTemperature,
-    DropLayers,
-    FineTune,
-    HiddenStates,
-    Rate,
-    Relations,
-    SoftLoss,
-    TrainingPrecision,
-)
+from edgekd.teaching import Distill, FineTune
 from edgekd.text import did_you_mean, listing
 from edgekd.units import text_from_s
 
@@ -135,65 +125,6 @@ class Search(Model):
         if value == 1:
             raise ValueError("one student alone is compared with nobody; expected 0 (no trials), or 2 and more")
         return value
-
-
-class Distill(Model):
-    """How the student learns: alpha * (the teacher's part at `temperature`) + (1 - alpha) * cross entropy.
-
-    `loss` is the teacher's part, T² KL(teacher ‖ student) by default; docs/distillation.md says when to choose another.
-    `hidden` and `relations` add losses on what both compute inside, for which the teacher runs beside the student.
-    `top_k` is how many of the teacher's tokens are kept at each position of a text, for causal-lm alone.
-    `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
-    `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
-    `drop_layers` lets it begin among the teacher's other layers and give them up one after the other.
-    `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
-    Sentence embeddings have no labels: `similarity_temperature` is that of their loss, in place of the first three.
-    Source: Hinton et al. 2015, arXiv:1503.02531.
-    """
-
-    loss: SoftLoss = "kl"
-    temperature: ChangingTemperature = 4.0
-    alpha: ChangingAlpha = 0.9
-    hidden: HiddenStates | None = None
-    relations: Relations | None = None
-    epochs: Annotated[int, Field(ge=1, le=10000)] = 10
-    learning_rate: Rate = 2.0e-4
-    batch_size: Count = 32
-    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
-    warmup: Annotated[Share, Field(ge=0, lt=1)] = 0.05
-    patience: Count = 3
-    final_ce_epoch: bool = True
-    top_k: Annotated[int, Field(ge=1, le=65536)] = 64
-    freeze_embeddings: bool = False
-    start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
-    layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    precision: TrainingPrecision = "fp32"
-    drop_layers: DropLayers | None = None
-    seed: Annotated[int, Field(ge=0)] = 17
-    similarity_temperature: Annotated[Number, Field(ge=0.001, le=10)] = 0.05
-
-    @model_validator(mode="after")
-    def _embeddings_from_somewhere(self) -> Distill:
-        if self.start == "random" and self.freeze_embeddings:
-            raise ValueError(
-                "start: random with freeze_embeddings would leave the embeddings random; remove one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _layers_from_somewhere(self) -> Distill:
-        if self.drop_layers is None:
-            return self
-        if self.start == "random":
-            raise ValueError(
-                "drop_layers with start: random has no layers of the teacher to give up; remove one of them"
-            )
-        if self.hidden is not None or self.relations is not None:
-            raise ValueError(
-                "drop_layers with hidden or relations: until the last layer is given up, what a layer of the student "
-                "computes rests on layers that it will not have; remove one of them"
-            )
-        return self
 
 
 class Parity(Model):

@@ -2,12 +2,11 @@
 
 History of the format
     1.0  latency, paired and accuracy records.
-    1.1  the metric of an accuracy record, a second score, losses, and measures of sentence embeddings.
+    1.1  the task and the metric of an accuracy record, a second score, losses, and measures of sentence embeddings.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from edgekd.config import Model
 from edgekd.errors import InputError, RecordError
 from edgekd.files import MAX_JSON_BYTES, read_json, write_json
 from edgekd.measures import f1_micro
+from edgekd.task import Metric, TaskName, TaskWords, perplexity_of, words_of
 from edgekd.text import printable
 
 SCHEMA_VERSION = "1.1"
@@ -169,15 +169,13 @@ class Losses(Model):
     @property
     def perplexity(self) -> float:
         """e to the power of the mean, infinite where that is beyond all floats."""
-        try:
-            return math.exp(self.sum_nats / self.tokens)
-        except OverflowError:
-            return math.inf
+        return perplexity_of(self.sum_nats / self.tokens)
 
 
 class AccuracyRecord(_Header):
     """What one artifact answered to each example of a fixed data set, beside the right answers.
 
+    `task` is what was asked, None where nobody said it; it gives the `words` and has the `metric`.
     Of sentence embeddings the answer is the number of the nearest other text, and the right one is the teacher's.
     `spearman` and `recall_at_10` tell more of these: see edgekd.retrieval.Agreement. Absent for every other task.
     Of a language model these are tokens, of many some evenly spaced ones, and `losses` are of all.
@@ -195,7 +193,8 @@ class AccuracyRecord(_Header):
     spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
     recall_at_10: Annotated[float, Field(ge=0, le=1)] | None = None
     losses: Losses | None = None
-    metric: Literal["accuracy", "f1_micro"] = "accuracy"
+    task: TaskName | None = None
+    metric: Metric = "accuracy"
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     score_name: str | None = None
 
@@ -206,7 +205,20 @@ class AccuracyRecord(_Header):
         strange = sorted({*self.predictions, *self.labels} - {0, 1}) if self.metric == "f1_micro" else []
         if strange:
             raise ValueError(f"found the answer {strange[0]}, expected 0 or 1 for the metric f1_micro")
+        if self.task is not None and self.metric != self.words.metric:
+            raise ValueError(f"found the metric {self.metric}, expected {self.words.metric} for the task {self.task}")
         return self
+
+    @property
+    def words(self) -> TaskWords:
+        """What is said of the answers."""
+        return words_of(self.task, self.metric)
+
+    @property
+    def further(self) -> dict[str, float]:
+        """What else is known of the answers, by name: shares that nothing is judged by."""
+        known = {self.score_name or "score": self.score, "recall at 10": self.recall_at_10}
+        return {name: share for name, share in known.items() if share is not None}
 
     @property
     def accuracy(self) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag, model_validator
 
 from edgekd.choices import Count
-from edgekd.config import Model, Number, Share
+from edgekd.config import Bytes, Model, Number, Share
 
 TrainingPrecision = Literal["fp32", "bf16"]
 SoftLoss = Literal["kl", "reverse_kl", "jensen_shannon", "dkd", "dist", "standardised"]
@@ -111,6 +111,20 @@ class HiddenStates(Model):
     layers: Layers = "auto"
 
 
+# With its unit, as a recipe has to say it: what is written out is read again.
+_READ_BACK = PlainSerializer(lambda value: f"{value} B", return_type=str, when_used="json")
+
+
+class TeacherCache(Model):
+    """Whether what `hidden` and `relations` look at is stored before the training, so that the teacher rests in it.
+
+    `auto` stores it where it takes at most `limit` on disk and is looked at over two epochs or more.
+    """
+
+    features: Literal["auto", True, False] = "auto"
+    limit: Annotated[Bytes, Field(gt=0), _READ_BACK] = 4_000_000_000
+
+
 class Relations(Model):
     """Relations between tokens the student has to match, in `heads` relation heads, `weight` times their divergence.
 
@@ -120,3 +134,64 @@ class Relations(Model):
     weight: ChangingWeight
     heads: Annotated[int, Field(ge=1)]
     layers: Layers = "auto"
+
+
+class Distill(Model):
+    """How the student learns: alpha * (the teacher's part at `temperature`) + (1 - alpha) * cross entropy.
+
+    `loss` is the teacher's part, T² KL(teacher ‖ student) by default; docs/distillation.md says when to choose another.
+    `hidden` and `relations` add losses on what both compute inside; `cache` says whether the teacher is asked for that
+    once before the training, or runs beside the student.
+    `top_k` is how many of the teacher's tokens are kept at each position of a text, for causal-lm alone.
+    `final_ce_epoch` adds one last epoch of cross entropy alone. `freeze_embeddings` leaves the copied table as it is.
+    `start` says what of the teacher the student begins with; `auto` compares the ways before the training.
+    `drop_layers` lets it begin among the teacher's other layers and give them up one after the other.
+    `layer_decay` multiplies the learning rate once for each layer on the way down from the head; 1 leaves it the same.
+    Sentence embeddings have no labels: `similarity_temperature` is that of their loss, in place of the first three.
+    Source: Hinton et al. 2015, arXiv:1503.02531.
+    """
+
+    loss: SoftLoss = "kl"
+    temperature: ChangingTemperature = 4.0
+    alpha: ChangingAlpha = 0.9
+    hidden: HiddenStates | None = None
+    relations: Relations | None = None
+    cache: TeacherCache = TeacherCache()
+    epochs: Annotated[int, Field(ge=1, le=10000)] = 10
+    learning_rate: Rate = 2.0e-4
+    batch_size: Count = 32
+    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.01
+    warmup: Annotated[Share, Field(ge=0, lt=1)] = 0.05
+    patience: Count = 3
+    final_ce_epoch: bool = True
+    top_k: Annotated[int, Field(ge=1, le=65536)] = 64
+    freeze_embeddings: bool = False
+    start: Literal["auto", "random", "uniform", "magnitude", "importance", "gates", "rotation"] = "auto"
+    layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    precision: TrainingPrecision = "fp32"
+    drop_layers: DropLayers | None = None
+    seed: Annotated[int, Field(ge=0)] = 17
+    similarity_temperature: Annotated[Number, Field(ge=0.001, le=10)] = 0.05
+
+    @model_validator(mode="after")
+    def _embeddings_from_somewhere(self) -> Distill:
+        if self.start == "random" and self.freeze_embeddings:
+            raise ValueError(
+                "start: random with freeze_embeddings would leave the embeddings random; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_from_somewhere(self) -> Distill:
+        if self.drop_layers is None:
+            return self
+        if self.start == "random":
+            raise ValueError(
+                "drop_layers with start: random has no layers of the teacher to give up; remove one of them"
+            )
+        if self.hidden is not None or self.relations is not None:
+            raise ValueError(
+                "drop_layers with hidden or relations: until the last layer is given up, what a layer of the student "
+                "computes rests on layers that it will not have; remove one of them"
+            )
+        return self

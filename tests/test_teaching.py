@@ -31,6 +31,14 @@ def test_features_are_added_by_a_weight() -> None:
     assert (distill.relations.heads, distill.relations.layers) == (4, [[0, 3]])
 
 
+def test_what_the_teacher_computes_inside_is_stored_as_far_as_it_is_small() -> None:
+    usual = changed().distill.cache
+    assert (usual.features, usual.limit) == ("auto", 4_000_000_000)
+    given = changed("cache={features: true, limit: 500 MB}").distill.cache
+    assert (given.features, given.limit) == (True, 500_000_000)
+    assert changed("cache={features: false}").distill.cache.features is False
+
+
 def test_layers_are_given_up_until_a_share() -> None:
     assert changed().distill.drop_layers is None
     given = changed("drop_layers={}").distill.drop_layers
@@ -39,7 +47,9 @@ def test_layers_are_given_up_until_a_share() -> None:
 
 
 def test_what_a_recipe_says_is_read_back_the_same() -> None:
-    recipe = changed("alpha={from: 1, to: 0.2}", "hidden={weight: 0.5, layers: [[0, 1]]}", "loss=dist")
+    recipe = changed(
+        "alpha={from: 1, to: 0.2}", "hidden={weight: 0.5, layers: [[0, 1]]}", "loss=dist", "cache={limit: 1.5 GB}"
+    )
     written = json.loads(json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude_none=True)["distill"]))
     again = load_recipe("quickstart", [f"distill={json.dumps(written)}"])
     assert again.distill == recipe.distill
@@ -49,6 +59,8 @@ def test_what_a_recipe_says_is_read_back_the_same() -> None:
     ("given", "message"),
     [
         ("alpha: 1.5", "distill.alpha: found 1.5, expected less than or equal to 1"),
+        ("cache: {features: sometimes}", "distill.cache.features: found 'sometimes', expected 'auto', True or False"),
+        ("cache: {limit: 0 MB}", "distill.cache.limit: found '0 MB', expected greater than 0"),
         ("alpha: much", "distill.alpha: found 'much', expected a valid number"),
         ("alpha: {from: 0.9, to: 1.5}", "distill.alpha.to: found 1.5, expected less than or equal to 1"),
         ("alpha: {from: 0.9}", "the key 'to' is missing in distill.alpha"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,12 @@ def stream_bytes(table: Any) -> bytes:
         stream.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def mapped_table(path: Path) -> Any:
+    """The table that `stream_bytes` made the file at `path` of, mapped into memory: only what is looked at is read."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        return stream.read_all()
 
 
 def value_bytes(column: Any) -> Iterator[bytes]:
@@ -57,6 +64,13 @@ def _column(values: NDArray[Any] | list[NDArray[Any]]) -> Any:
 def flat_values(column: Any) -> NDArray[Any]:
     """The numbers of a column of lists, one after the other."""
     values: NDArray[Any] = column.combine_chunks().flatten().to_numpy()
+    return values
+
+
+def mapped_values(column: Any) -> NDArray[Any]:
+    """As flat_values, of a column of one chunk without a copy: what `mapped_table` mapped stays where it is."""
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    values: NDArray[Any] = chunk.flatten().to_numpy()
     return values
 
 

@@ -1,7 +1,6 @@
 """The teacher's answers, computed once and kept on disk: every student and every epoch reads them from there.
 
-One folder per content key. It holds shards of rows, each written whole or not at all, and `cache.json`, written last.
-Killed on the way, the next call goes on after the last whole shard.
+One folder per content key, with the files of edgekd.distill.shard_files.
 """
 
 from __future__ import annotations
@@ -21,16 +20,15 @@ from edgekd.distill.collate import ROW, TEACHER_LOGITS
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.quiet import silent_libraries
-from edgekd.errors import DataError, RecordError
-from edgekd.files import content_hash, make_folder, read_json, sha256_of_bytes, sha256_of_file, write_bytes, write_json
+from edgekd.distill.shard_files import OnRows, Plan, Shard, damaged, shard_files, usual_shard_rows
+from edgekd.errors import DataError
+from edgekd.files import content_hash, sha256_of_bytes
 
 FORMAT = 1
-SHARD_ROWS = 1024
 PROBES = 8
 # A probe is recomputed alone, on perhaps another processor: rounding differs, a wrong row differs far more.
 PROBE_TOLERANCE = 1.0e-2
 
-OnRows = Callable[[int, int], None]
 Rows = NDArray[Any] | list[NDArray[Any]]  # [rows, ...], or a flat array for each row
 Columns = dict[str, Rows]
 
@@ -83,56 +81,86 @@ def cached_answers(
     key: str | None = None,
     batch_size: int,
     pad_token_id: int | None = None,
-    shard_rows: int = SHARD_ROWS,
+    shard_rows: int | None = None,
     on_rows: OnRows | None = None,
 ) -> datasets.Dataset:
     """`dataset` with the columns of `question`, the answers of `model` about the example of the same `row`.
 
     `key` names the content of the data set; without one it is computed. Under `folder` every combination of weights,
     key, set of rows and question has its own cache. `on_rows` is told the rows done and the rows in all after each
-    shard.
+    shard of `shard_rows` rows.
 
-    Of several processes, which all call this, the first one asks the teacher and writes; all of them read.
+    Several processes all call this, with a `folder` that all of them see: each asks the teacher about its share of what
+    is missing, and all read the whole.
 
     Errors: DataError when `row` is missing or not unique; RecordError when the cache on disk is damaged or does not
-    agree with the model; TrainingError when the teacher answers NaN.
+    agree with the model; TrainingError when the teacher answers NaN; InputError when processes were given different
+    things.
     """
-    rows = _row_numbers(dataset)
+    with silent_libraries():
+        kept = kept_answers(
+            model, dataset, folder, question, key=key, batch_size=batch_size, pad_token_id=pad_token_id,
+            shard_rows=shard_rows, on_rows=on_rows,
+        )  # fmt: skip
+        answers = _aligned(_read_cache(kept, question), kept)
+
+        def stored(picked: list[int], fresh: Columns) -> Columns:
+            cells = answers.select(picked)
+            return {name: _like(cells, name, fresh[name]) for name in question.columns}
+
+        check_probes(model, dataset, kept, question, pad_token_id, stored)
+        plain = dataset.remove_columns([name for name in question.columns if name in dataset.column_names])
+        return datasets.concatenate_datasets([plain, answers.remove_columns(ROW)], axis=1)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The files of a cache in the folder `home`, with the answers about the rows numbered `rows` of a data set.
+
+    `weights` are those of the model that gave them. Shapes: rows [rows of the data set].
+    """
+
+    home: Path
+    weights: str
+    rows: NDArray[np.int64]
+    files: list[Path]
+
+
+def kept_answers(
+    model: Any,
+    dataset: datasets.Dataset,
+    folder: Path,
+    question: Question,
+    *,
+    key: str | None,
+    batch_size: int,
+    pad_token_id: int | None,
+    shard_rows: int | None,
+    on_rows: OnRows | None,
+) -> Kept:
+    """The files with the answers, as they are on disk; those that are missing are asked for. All as cached_answers."""
+    processes.join()
+    rows, weights = row_numbers(dataset), weights_hash(model)
     identity = {
         "format": FORMAT,
-        "weights": weights_hash(model),
+        "weights": weights,
         "data": dataset_hash(dataset) if key is None else key,
         "rows": sha256_of_bytes(np.sort(rows).tobytes()),
         **question.identity,
     }
     home = folder / content_hash(identity)[:32]
 
-    def write() -> None:
-        if (make_folder(home) / "cache.json").is_file():
-            return
-        shards = _write_shards(
-            model,
-            dataset,
-            rows,
-            home,
-            question,
-            batch_size=batch_size,
-            pad_token_id=pad_token_id,
-            shard_rows=shard_rows,
-            on_rows=on_rows,
-        )
-        write_json(home / "cache.json", {**identity, "shards": shards})
+    def content(shard: Shard) -> bytes:
+        picked = dataset.select(range(shard.start, shard.stop))
+        answers = question.ask(model, picked, batch_size, pad_token_id)
+        return stream_bytes(table_of_rows({ROW: rows[shard.start : shard.stop], **answers}))
 
-    processes.join()
-    with silent_libraries():
-        processes.done_by_first(write)
-        answers = _aligned(_read_cache(home, identity, question), rows, home)
-        _check_probes(model, dataset, answers, home, question, pad_token_id)
-        plain = dataset.remove_columns([name for name in question.columns if name in dataset.column_names])
-        return datasets.concatenate_datasets([plain, answers.remove_columns(ROW)], axis=1)
+    plan = Plan(home, identity, rows, shard_rows or usual_shard_rows(len(rows)), content)
+    return Kept(home, weights, rows, shard_files(plan, on_rows))
 
 
-def _row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
+def row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
+    """The numbers of the examples. Shapes: [rows]. Errors: DataError when there are none, or one stands there twice."""
     if ROW not in dataset.column_names:
         raise DataError(f"teacher cache: the data set has no column {ROW!r}, expected one that numbers the examples")
     rows = np.asarray(dataset.with_format("numpy")[ROW][:], dtype=np.int64)
@@ -141,85 +169,64 @@ def _row_numbers(dataset: datasets.Dataset) -> NDArray[np.int64]:
     return rows
 
 
-def _write_shards(
-    model: Any,
-    dataset: datasets.Dataset,
-    rows: NDArray[np.int64],
-    home: Path,
-    question: Question,
-    *,
-    batch_size: int,
-    pad_token_id: int | None,
-    shard_rows: int,
-    on_rows: OnRows | None,
-) -> dict[str, str]:
-    hashes = {}
-    for start in range(0, len(rows), shard_rows):
-        part = rows[start : start + shard_rows]
-        # The rows are in the name: a shard of an earlier, killed call counts only if it holds exactly these.
-        path = home / f"shard-{start:09d}-{sha256_of_bytes(part.tobytes())[:16]}.arrow"
-        if not path.is_file():
-            picked = dataset.select(range(start, start + len(part)))
-            answers = question.ask(model, picked, batch_size, pad_token_id)
-            write_bytes(path, stream_bytes(table_of_rows({ROW: part, **answers})))
-        hashes[path.name] = sha256_of_file(path)
-        if on_rows is not None:
-            on_rows(start + len(part), len(rows))
-    return hashes
-
-
-def _read_cache(home: Path, identity: dict[str, Any], question: Question) -> datasets.Dataset:
-    index = read_json(home / "cache.json")
-    shards = index.get("shards") if isinstance(index, dict) else None
-    if not isinstance(shards, dict) or not shards or {**identity, "shards": shards} != index:
-        raise _damaged(home, "cache.json does not describe this teacher and these rows")
-    for name, expected in sorted(shards.items()):
-        path = home / name
-        if path.name != name or not path.is_file() or sha256_of_file(path) != expected:
-            raise _damaged(home, f"{name} is missing or has changed since it was written")
-    cache = datasets.concatenate_datasets([datasets.Dataset.from_file(str(home / name)) for name in sorted(shards)])
+def _read_cache(kept: Kept, question: Question) -> datasets.Dataset:
+    cache = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in kept.files])
     if set(cache.column_names) != {ROW, *question.columns}:
-        raise _damaged(home, f"it holds the columns {', '.join(cache.column_names)}")
+        raise damaged(kept.home, f"it holds the columns {', '.join(cache.column_names)}")
     for table in cache.select_columns(list(question.columns)).with_format("arrow").iter(batch_size=10_000):
         if not all(np.isfinite(flat_values(table[name])).all() for name in question.columns):
-            raise _damaged(home, "it holds answers that are NaN or infinite")
+            raise damaged(kept.home, "it holds answers that are NaN or infinite")
     return cache
 
 
-def _aligned(cache: datasets.Dataset, rows: NDArray[np.int64], home: Path) -> datasets.Dataset:
-    stored = _row_numbers(cache)
-    if np.array_equal(stored, rows):
-        return cache
-    if not np.array_equal(np.sort(stored), np.sort(rows)):
-        raise _damaged(home, f"it holds {len(stored)} rows, and not the {len(rows)} rows of the data set")
+def _aligned(cache: datasets.Dataset, kept: Kept) -> datasets.Dataset:
+    order = order_of(row_numbers(cache), kept)
+    return cache if np.array_equal(order, np.arange(len(order))) else cache.select(order)
+
+
+def order_of(stored: NDArray[np.int64], kept: Kept) -> NDArray[np.int64]:
+    """Where in a cache that holds the rows `stored` each row of the data set stands. Shapes: both [rows].
+
+    Errors: RecordError when it holds others.
+    """
+    if not np.array_equal(np.sort(stored), np.sort(kept.rows)):
+        raise damaged(kept.home, f"it holds {len(stored)} rows, and not the {len(kept.rows)} rows of the data set")
     by_number = np.argsort(stored)
-    return cache.select(by_number[np.searchsorted(stored[by_number], rows)])
+    found: NDArray[np.int64] = by_number[np.searchsorted(stored[by_number], kept.rows)]
+    return found
 
 
-def _check_probes(
+def check_probes(
     model: Any,
     dataset: datasets.Dataset,
-    answers: datasets.Dataset,
-    home: Path,
+    kept: Kept,
     question: Question,
     pad_token_id: int | None,
+    stored: Callable[[list[int], Columns], Columns],
 ) -> None:
-    probes = sorted(np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False))
-    fresh = question.ask(model, dataset.select(probes), PROBES, pad_token_id)
-    cells = answers.select(probes)
-    stored = {name: _like(cells, name, fresh[name]) for name in question.columns}
-    flat = {
-        name: values if isinstance(values, list) else values.reshape(len(probes), -1) for name, values in fresh.items()
-    }
-    if not question.alike(stored, flat):
-        raise _damaged(home, "rows computed again differ from the stored ones: the data behind its key has changed")
+    """Ask again about a few rows, other ones in each call and each process, and compare.
+
+    `stored` gives what the cache holds of rows at these places of the data set, as the answers given now have it.
+    Errors: RecordError when a row is another one.
+    """
+
+    def check() -> None:
+        drawn = np.random.default_rng().choice(len(dataset), size=min(PROBES, len(dataset)), replace=False)
+        picked = sorted(drawn.tolist())
+        fresh = question.ask(model, dataset.select(picked), PROBES, pad_token_id)
+        flat = {
+            name: values if isinstance(values, list) else values.reshape(len(picked), -1)
+            for name, values in fresh.items()
+        }
+        if not question.alike(stored(picked, fresh), flat):
+            raise damaged(
+                kept.home, "rows computed again differ from the stored ones: the data behind its key has changed"
+            )
+
+    processes.done_by_all(check)
 
 
 def _like(cells: datasets.Dataset, name: str, fresh: Rows) -> Rows:
     if isinstance(fresh, list):
         return [np.asarray(row) for row in cells.with_format(None)[name]]
     return np.asarray(cells.with_format("numpy")[name][:])
-
-
-def _damaged(home: Path, found: str) -> RecordError:
-    return RecordError(f"{home}: this teacher cache cannot be used: {found}. Delete the folder and run again")

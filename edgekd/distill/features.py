@@ -1,4 +1,4 @@
-"""The teacher at work beside the student: losses on what both compute inside, where cached answers do not reach.
+"""Losses on what student and teacher compute inside: the teacher at work beside the student, or what it left on disk.
 
 The teacher is in evaluation mode, without gradients, and no part of the student: no checkpoint or optimiser sees it.
 Projectors from the student's width to the teacher's are a part of the student while it is trained, so that they are
@@ -16,10 +16,11 @@ from torch import nn
 
 from edgekd.distill.capture import Captured, capturable, capturing, layers_of
 from edgekd.distill.collate import model_inputs
+from edgekd.distill.feature_cache import StoredFeatures, Wanted
 from edgekd.distill.losses.features import by_example, check_pairs, hidden_state_loss, spread_pairs
 from edgekd.distill.losses.relations import relation_loss
 from edgekd.distill.losses.rows import Normaliser
-from edgekd.distill.schedule import level_at
+from edgekd.distill.schedule import ends_at, level_at
 from edgekd.distill.settings import HiddenTerm, Pairs, RelationsTerm, TrainingSettings
 from edgekd.errors import InputError
 
@@ -30,25 +31,24 @@ EMBEDDING_PROJECTOR = "edgekd_embedding_projector"
 class FeatureTeacher:
     """The teacher and which of its features the student has to match.
 
-    `hidden_pairs` and `relation_pairs` are layers of the student and of the teacher, counted from 0.
+    `hidden_pairs` and `relation_pairs` are layers of the student and of the teacher, counted from 0. With `stored`
+    features of these the teacher is not asked any more.
     Errors: InputError for layers that one of them does not have.
     """
 
     def __init__(
-        self, teacher: Any, student: Any, hidden: HiddenTerm | None = None, relations: RelationsTerm | None = None
+        self,
+        teacher: Any,
+        student: Any,
+        hidden: HiddenTerm | None = None,
+        relations: RelationsTerm | None = None,
+        stored: StoredFeatures | None = None,
     ) -> None:
-        sizes = len(layers_of(student)), len(layers_of(teacher))
-        self.teacher = teacher
-        self.student = student
+        self.teacher, self.student, self.stored = teacher, student, stored
         self.hidden, self.relations = hidden, relations
-        self.hidden_pairs: Pairs = ()
-        self.relation_pairs: Pairs = ()
-        if hidden is not None:
-            self.hidden_pairs = tuple(spread_pairs(*sizes)) if hidden.layers is None else hidden.layers
-        if relations is not None:
-            self.relation_pairs = ((sizes[0] - 1, sizes[1] - 1),) if relations.layers is None else relations.layers
-        for pairs in (self.hidden_pairs, self.relation_pairs):
-            check_pairs(pairs, *sizes)
+        sizes = len(layers_of(student)), len(layers_of(teacher))
+        self.hidden_pairs, self.relation_pairs = feature_pairs(hidden, relations, *sizes)
+        self.wanted = wanted_of(self.hidden_pairs, self.relation_pairs)
 
     @contextmanager
     def watching(self, step: int, steps: int) -> Iterator[Captured]:
@@ -91,6 +91,8 @@ class FeatureTeacher:
         return total
 
     def _asked(self, batch: Mapping[str, Any]) -> Captured:
+        if self.stored is not None:
+            return self.stored.of(batch, self.wanted)
         inputs = model_inputs(batch)
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
         if next(self.teacher.parameters()).device != device:
@@ -118,8 +120,40 @@ class FeatureTeacher:
         return 0.0 if term is None else level_at(term.weight, step, steps)
 
 
+def feature_pairs(
+    hidden: HiddenTerm | None, relations: RelationsTerm | None, student_layers: int, teacher_layers: int
+) -> tuple[Pairs, Pairs]:
+    """The layers whose hidden states, and those whose relations are to match, of a student of so many layers.
+
+    Errors: InputError for layers that one of the two does not have.
+    """
+    sizes = (student_layers, teacher_layers)
+    states: Pairs = ()
+    related: Pairs = ()
+    if hidden is not None:
+        states = tuple(spread_pairs(*sizes)) if hidden.layers is None else hidden.layers
+    if relations is not None:
+        related = ((sizes[0] - 1, sizes[1] - 1),) if relations.layers is None else relations.layers
+    for pairs in (states, related):
+        check_pairs(pairs, *sizes)
+    return states, related
+
+
+def wanted_of(hidden: Pairs, relations: Pairs) -> Wanted:
+    """What of the teacher is needed for these pairs."""
+    return Wanted(tuple(its for _, its in hidden), tuple(its for _, its in relations))
+
+
+def passes_of(settings: TrainingSettings) -> float:
+    """Over how many epochs the teacher's features are looked at: those before every weight has fallen to 0."""
+    weights = [term.weight for term in (settings.hidden, settings.relations) if term is not None]
+    return settings.epochs * max((ends_at(weight) for weight in weights), default=0.0)
+
+
 @contextmanager
-def feature_teacher(teacher: Any, student: Any, settings: TrainingSettings) -> Iterator[FeatureTeacher | None]:
+def feature_teacher(
+    teacher: Any, student: Any, settings: TrainingSettings, stored: StoredFeatures | None = None
+) -> Iterator[FeatureTeacher | None]:
     """Inside: a FeatureTeacher where `settings` ask for features, else None. After: both models as they were.
 
     Only the teacher stays in evaluation mode.
@@ -133,13 +167,13 @@ def feature_teacher(teacher: Any, student: Any, settings: TrainingSettings) -> I
             "training: the settings ask for hidden states or relations of the teacher and no teacher is given; "
             "give one, or leave hidden and relations out"
         )
-    found = FeatureTeacher(teacher, student, settings.hidden, settings.relations)
+    found = FeatureTeacher(teacher, student, settings.hidden, settings.relations, stored)
     if settings.relations is not None:
         _check_heads(settings.relations.heads, student, teacher)
     device = next(teacher.parameters()).device
     with ExitStack() as around:
         if found.relation_pairs:
-            for model in (student, teacher):
+            for model in (student, teacher) if stored is None else (student,):
                 around.enter_context(capturable(model))
         around.enter_context(_projected(student, teacher, found.hidden_pairs))
         teacher.eval()

@@ -78,6 +78,23 @@ def done_by_first(work: Callable[[], T]) -> T:
     return done
 
 
+def done_by_all(work: Callable[[], T]) -> list[T]:
+    """What `work` gives in each process, in their order; what it raises in one of them is raised in all."""
+    if count() == 1:
+        return [work()]
+    done: T | None = None
+    error: EdgekdError | None = None
+    try:
+        done = work()
+    except Exception as failed:  # noqa: BLE001  raised below, when the others have heard of it
+        error = failed if isinstance(failed, EdgekdError) else TrainingError(f"process {rank()} failed: {failed!r}")
+    told: list[Any] = gather_object([(done, error)])
+    first = next((error for _, error in told if error is not None), None)
+    if first is not None:
+        raise first
+    return [found for found, _ in told]
+
+
 def mean_of_all(value: float) -> float:
     """The mean of what the processes say; no number where one of them says none."""
     return _summed(value) / count()

@@ -54,6 +54,12 @@ def level_at(level: Level, step: int, steps: int) -> float:
     return level.at(step, steps) if isinstance(level, Schedule) else level
 
 
+def ends_at(level: Level) -> float:
+    """The share of the steps after which `level` is 0 for good; 1 where it never is."""
+    falls = isinstance(level, Schedule) and level.shape != "constant" and level.end == 0
+    return level.until if isinstance(level, Schedule) and falls else 1.0
+
+
 def highest(level: Level) -> float:
     """No value of `level` is greater."""
     return level.highest if isinstance(level, Schedule) else level

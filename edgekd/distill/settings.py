@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgekd.distill.schedule import Level, Schedule, highest
-from edgekd.recipe import Budget, Distill
+from edgekd.recipe import Budget
 from edgekd.task import TASKS, TaskName
-from edgekd.teaching import FineTune, LevelSchedule, SoftLoss, TrainingPrecision
+from edgekd.teaching import Distill, FineTune, LevelSchedule, SoftLoss, TrainingPrecision
 
 # A student that stops by itself has reached its teacher or, short of that, ran out of patience: capacity_limited.
 # The patience of a training without a teacher ends it early.

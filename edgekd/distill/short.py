@@ -22,12 +22,13 @@ from typing_extensions import override
 
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import WEIGHTS, Checkpoint, checkpoint_folder, keep_only, load_weights, newest, seal
+from edgekd.distill.feature_cache import StoredFeatures
 from edgekd.distill.features import feature_teacher
 from edgekd.distill.phase import Clock, training_arguments
 from edgekd.distill.schedule import level_at
 from edgekd.distill.settings import EpochRecord, TrainingSettings
 from edgekd.distill.tasks import Answers, task_of
-from edgekd.distill.train import check_training, prepared, steps_per_epoch
+from edgekd.distill.train import check_stored, check_training, prepared, steps_per_epoch
 from edgekd.distill.trainer import DistillationTrainer
 from edgekd.errors import InputError
 from edgekd.files import make_folder
@@ -77,6 +78,7 @@ def train_short(
     folder: Path,
     *,
     teacher: Any = None,
+    features: StoredFeatures | None = None,
     pad_token_id: int | None = None,
     watch: Watch | None = None,
 ) -> Short:
@@ -91,10 +93,11 @@ def train_short(
     if processes.count() > 1:
         raise InputError(f"a trial runs in one process, found {processes.count()}; call train for several")
     check_training(model, train_set, validation_set, settings)
+    check_stored(features, teacher, model, train_set, settings)
     start = newest(make_folder(folder))
     clock = Clock(None, before_s=0.0 if start is None else start.seconds)
     taught = task_of(settings.task).taught(model, train_set)
-    with prepared(model, settings), taught, feature_teacher(teacher, model, settings) as features:
+    with prepared(model, settings), taught, feature_teacher(teacher, model, settings, features) as taught_by:
         judge = _Judge(model, validation_set, settings, pad_token_id)
         history = () if start is None else start.history
         if start is not None and history[-1].step >= stretch.end:
@@ -109,7 +112,7 @@ def train_short(
                 eval_strategy="no", save_strategy="no", logging_strategy="no",
             ),
             train_dataset=train_set, task=settings.task, temperature=settings.temperature, alpha=settings.alpha,
-            loss=settings.loss, features=features,
+            loss=settings.loss, features=taught_by,
             schedule_steps=settings.epochs * steps_per_epoch(len(train_set), settings),
             layer_decay=settings.layer_decay, precision=settings.precision, pad_token_id=pad_token_id,
             callbacks=[recorder],

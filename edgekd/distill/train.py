@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from edgekd.distill import processes, sharding
+from edgekd.distill.capture import layers_of
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
-from edgekd.distill.features import feature_teacher
+from edgekd.distill.feature_cache import StoredFeatures
+from edgekd.distill.features import feature_pairs, feature_teacher, wanted_of
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
@@ -44,6 +46,7 @@ def train(
     folder: Path,
     *,
     teacher: Any = None,
+    features: StoredFeatures | None = None,
     pad_token_id: int | None = None,
     on_progress: OnProgress | None = None,
     save: Callable[[TrainingResult], None] | None = None,
@@ -51,7 +54,8 @@ def train(
     """What the training did; `model` then holds the weights of the best epoch and is in evaluation mode.
 
     With `settings.drop_until` the model has a scaffold (edgekd.distill.scaffold), which is taken off at the end.
-    `teacher` is needed where `settings` ask for its features; it is only asked, and never changed.
+    `teacher` is needed where `settings` ask for its features; it is only asked, and never changed. With `features` of
+    its that were stored (edgekd.distill.feature_cache) it is not asked either.
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
     the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
     They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
@@ -67,8 +71,9 @@ def train(
     processes.join()
     _check_pieces(settings, sharded)
     check_training(model, train_set, validation_set, settings)
+    check_stored(features, teacher, model, train_set, settings)
     examples = _drawn(train_set, settings)
-    key = _training_key(model, examples, validation_set, settings, teacher, sharded)
+    key = _training_key(model, examples, validation_set, settings, teacher, sharded, features)
     if not processes.all_say_the_same(key):
         raise InputError(
             "training: the processes were given different data, settings or first weights, expected the same in all. "
@@ -81,9 +86,9 @@ def train(
         prepared(model, settings),
         scaffolding(model, settings) as scaffold,
         taught,
-        feature_teacher(teacher, model, settings) as features,
+        feature_teacher(teacher, model, settings, features) as taught_by,
     ):
-        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, features, scaffold)
+        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, taught_by, scaffold)
         result = _taken(course, home)
     processes.wait_for_all()  # each has read the best weights
     processes.done_by_first(lambda: _ended(result, checkpoints, save))
@@ -193,6 +198,16 @@ def check_training(
         )
 
 
+def check_stored(
+    features: StoredFeatures | None, teacher: Any, model: Any, train_set: datasets.Dataset, settings: TrainingSettings
+) -> None:
+    """Refuse stored features that are not those that `settings` ask for. Errors: InputError."""
+    if features is None or teacher is None or not settings.features:
+        return
+    pairs = feature_pairs(settings.hidden, settings.relations, len(layers_of(model)), len(layers_of(teacher)))
+    features.check(weights_hash(teacher), wanted_of(*pairs), train_set)
+
+
 def _drawn(train_set: datasets.Dataset, settings: TrainingSettings) -> datasets.Dataset:
     most = settings.max_examples
     if most is None or len(train_set) <= most:
@@ -213,6 +228,7 @@ def _training_key(
     settings: TrainingSettings,
     teacher: Any,
     sharded: bool,
+    features: StoredFeatures | None,
 ) -> str:
     # The time limit is no part of it: a training that ran out of time goes on when it is given more.
     return content_hash(
@@ -225,6 +241,8 @@ def _training_key(
             "validation": dataset_hash(validation_set),
             "processes": processes.count(),
             **({"sharded": True} if sharded and processes.count() > 1 else {}),
+            # What was stored in float16 is not quite what a teacher beside the student computes.
+            **({"features": features.name} if settings.features and features is not None else {}),
         }
     )
 

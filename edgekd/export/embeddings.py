@@ -71,6 +71,7 @@ def embedding_record(
         dataset=dataset,
         split=split,
         dataset_sha256=dataset_sha256,
+        task="sentence-embedding",
         runtime=runtime,
         predictions=_nearest(vectors),
         labels=_nearest(teacher),

@@ -71,6 +71,7 @@ def language_record(
         dataset=dataset,
         split=split,
         dataset_sha256=dataset_sha256,
+        task="causal-lm",
         runtime=Runtime(name="onnxruntime", version=session.version, providers=session.providers, threads=threads),
         predictions=said[::step].tolist(),
         labels=known[::step].tolist(),

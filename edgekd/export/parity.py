@@ -18,6 +18,7 @@ from edgekd.pooling import OUTPUT
 from edgekd.recipe import Parity
 from edgekd.record import AccuracyRecord, Artifact, Runtime
 from edgekd.student import PRECISIONS, numbers_of
+from edgekd.task import TASKS, TaskName
 from edgekd.text import listing, printable
 from edgekd.units import text_from_share
 
@@ -117,17 +118,18 @@ def accuracy_record(
     split: str,
     dataset_sha256: str,
     threads: int = 1,
-    several: bool = False,
+    task: TaskName = "text-classification",
     sentences: Sentences | None = None,
 ) -> AccuracyRecord:
     """What the classifier in the ONNX file at `path` answers to `batches`, beside the right `labels`.
 
-    With `several` labels `labels` are a 1 or 0 for each pair of example and label. Of `sentences` they are one for each
-    real token, -100 where it has none: those are left out.
+    In a `task` with any number of labels `labels` are a 1 or 0 for each pair of example and label. Of `sentences` they
+    are one for each real token, -100 where it has none: those are left out.
 
     Errors: RecordError when the file is not `artifact`; DataError when labels and answers do not fit; else as
     onnx_logits.
     """
+    several = TASKS[task].labelling == "many"
     logits, runtime = answered(path, artifact, batches, threads)
     truth = [int(label) for label in labels]
     answers = _answers(logits, several).reshape(-1)
@@ -150,7 +152,8 @@ def accuracy_record(
         runtime=runtime,
         predictions=[int(answer) for answer in answers],
         labels=truth,
-        metric="f1_micro" if several else "accuracy",
+        task=task,
+        metric=TASKS[task].metric,
         score=None if sentences is None else score,
         score_name=None if sentences is None else "entity F1",
     )

@@ -111,7 +111,7 @@ def _undecided_accuracy(blank: Criterion, records: Sequence[AccuracyRecord]) -> 
 
 
 def accuracy_criterion(records: Sequence[AccuracyRecord], limit: float) -> Criterion:
-    """The share of right answers on the fixed data set against `limit`, exactly; the worst of several data sets."""
+    """The score on the fixed data set against `limit`, exactly; the worst of several data sets."""
     blank = Criterion("accuracy", limit, "share", Outcome.INCONCLUSIVE, Reason.NO_ACCURACY_RECORD, "")
     undecided = _undecided_accuracy(blank, records)
     if undecided is not None:
@@ -119,10 +119,7 @@ def accuracy_criterion(records: Sequence[AccuracyRecord], limit: float) -> Crite
     worst = min(records, key=lambda record: record.accuracy)
     n, right = len(worst.labels), _right(worst)
     found = replace(blank, estimate=worst.accuracy, n=n, over=n - right)
-    where = printable(worst.dataset, 80)
-    said = f"{right} of {n} answers on {where} are right ({value_text(worst.accuracy, 'share')})"
-    if worst.metric == "f1_micro":
-        said = f"micro F1 of {n} pairs of example and label on {where} is {value_text(worst.accuracy, 'share')}"
+    said = worst.words.counted_text(right, n, printable(worst.dataset, 80), worst.accuracy)
     if worst.accuracy >= limit - _ROUNDING:
         text = f"{said}, at least the {value_text(limit, 'share')} asked for"
         return replace(found, outcome=Outcome.PASS, reason=Reason.KEPT, text=text)
@@ -133,7 +130,7 @@ def accuracy_criterion(records: Sequence[AccuracyRecord], limit: float) -> Crite
 def accuracy_drop_criterion(
     records: Sequence[AccuracyRecord], teachers: Sequence[AccuracyRecord], limit: float
 ) -> Criterion:
-    """The share of right answers lost against the teacher, both asked the same; the largest loss of several."""
+    """How much of the score is lost against the teacher, both asked the same; the largest loss of several."""
     blank = Criterion("accuracy_drop", limit, "share", Outcome.INCONCLUSIVE, Reason.NO_TEACHER_RECORD, "")
     undecided = _undecided_accuracy(blank, records)
     if undecided is not None:
@@ -147,8 +144,8 @@ def accuracy_drop_criterion(
     record, teacher = max(pairs, key=lambda pair: pair[1].accuracy - pair[0].accuracy)
     n, lost = len(record.labels), teacher.accuracy - record.accuracy
     found = replace(blank, estimate=lost, n=n)
-    measure = "micro F1" if record.metric == "f1_micro" else "accuracy"
-    said = f"{measure} is {value_text(record.accuracy, 'share')}, the teacher's {value_text(teacher.accuracy, 'share')}"
+    own, its = value_text(record.accuracy, "share"), value_text(teacher.accuracy, "share")
+    said = f"{record.words.score} is {own}, the teacher's {its}"
     loss = f"{100 * lost:.2f} points lost" if lost >= 0 else f"{-100 * lost:.2f} points gained"
     if lost <= limit + _ROUNDING:
         text = f"{said}: {loss}, within the {100 * limit:.2f} points allowed"

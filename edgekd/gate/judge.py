@@ -211,5 +211,5 @@ def _notes(evidence: _Evidence, samples: Samples | None, sla: Sla) -> list[str]:
     timed = {(record.runtime.name, tuple(record.runtime.providers)) for record in evidence.latency}
     asked = {(record.runtime.name, tuple(record.runtime.providers)) for record in evidence.accuracy}
     if timed and asked - timed:
-        notes.append("Accuracy was measured in another runtime than latency.")
+        notes.append("The test part was answered in another runtime than the one whose latency was measured.")
     return notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from edgekd.errors import InputError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.begin import begin, compared_s
 from edgekd.pipeline.context import STUDENT, STUDENT_JSON, STUDENTS_JSON, TEACHER, TEACHER_JSON, Context, Done
-from edgekd.pipeline.lesson import lesson
+from edgekd.pipeline.lesson import lesson, stored_for
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.size import loop_of
 from edgekd.pipeline.teacher import training_progress
@@ -71,10 +70,10 @@ def work(context: Context, scratch: Path) -> Done:
 
 def _perplexities(context: Context, table: dict[str, Any]) -> str:
     """', perplexity 23.4 (teacher 20.1)' of a language model, else nothing."""
-    if context.words.head != "language":
+    if context.words.loss != "perplexity":
         return ""
-    own, its = (math.exp(table[f"{who}validation_loss"]) for who in ("", "teacher_"))
-    return f", perplexity {own:.2f} (teacher {its:.2f})"
+    own, its = (context.words.loss_text(table[f"{who}validation_loss"]) for who in ("", "teacher_"))
+    return f", perplexity {own} (teacher {its})"
 
 
 def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[dict[str, Any]], None]) -> None:
@@ -91,6 +90,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     left_s = loop.left_s(loop.position)
     student, begun = begin(context, taught, chosen_student(context), scratch, left_s=left_s)
     before_s = compared_s(scratch)
+    features = stored_for(context, taught, chosen_student(context).layers)
     if recipe.distill.hidden is None and recipe.distill.relations is None:
         taught = replace(taught, teacher=None)
 
@@ -106,8 +106,8 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
         teacher_validation_accuracy=None if task.ranked_by_loss() else task.score(its),
     )  # fmt: skip
     train(
-        student, taught.train, validation, settings, scratch, teacher=taught.teacher, pad_token_id=pad,
-        on_progress=training_progress(context, "distilling"), save=finish,
+        student, taught.train, validation, settings, scratch, teacher=taught.teacher, features=features,
+        pad_token_id=pad, on_progress=training_progress(context, "distilling"), save=finish,
     )  # fmt: skip
 
 

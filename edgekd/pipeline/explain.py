@@ -35,7 +35,7 @@ from edgekd.sizing.forecast import Fits, Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.search import size
 from edgekd.student import StudentSpec
-from edgekd.units import text_from_share
+from edgekd.task import TaskWords
 
 if TYPE_CHECKING:
     from edgekd.sizing.table import Table
@@ -98,6 +98,7 @@ def _measured(context: Context, called: str) -> Known:
             f"{context.root}: was sized for the device {students.device}, the recipe names {context.profile.name}. "
             f"Name its device, or size again: edgekd size {called}"
         )
+    tried = sizing.trials.students if sizing.trials else {}
     return Known(
         teacher=placed(students.teacher.student, students.sequence),
         profile=context.profile,
@@ -117,16 +118,16 @@ def _measured(context: Context, called: str) -> Known:
         nearest=sizing.obstacle.student if sizing.obstacle else None,
         ffn_follows=context.recipe.space.ffn_ratio is not None,
         notes=_age(context, called, sizing),
-        trials={name: _trial_text(row) for name, row in sizing.trials.students.items()} if sizing.trials else {},
+        trials={name: _trial_text(row, context.words) for name, row in tried.items()},
     )
 
 
-def _trial_text(row: TrialRow) -> str:
+def _trial_text(row: TrialRow, words: TaskWords) -> str:
     """How a short distillation went, in one line."""
     if row.loss is None or row.accuracy is None:
         return f"tried for {row.steps} steps and compared at no rung; {ENDED[row.ended]}"
-    right = text_from_share(row.accuracy, 2)
-    return f"tried for {row.steps} steps: validation loss {row.loss:.4f}, {right} right; {ENDED[row.ended]}"
+    said = words.text(row.accuracy, 2)
+    return f"tried for {row.steps} steps: validation loss {row.loss:.4f}, {said}; {ENDED[row.ended]}"
 
 
 def _sequence(row: Any, students: StudentsFile) -> int:

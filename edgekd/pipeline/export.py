@@ -13,7 +13,8 @@ from edgekd.files import make_folder
 from edgekd.pipeline.context import ARTIFACTS, RECORDS, STUDENT, TEACHER, Context, Done, data_used
 from edgekd.pipeline.saved import read_preprocessing, read_trained
 from edgekd.record import AccuracyRecord, write_record
-from edgekd.units import text_from_bytes, text_from_share
+from edgekd.task import perplexity_text
+from edgekd.units import text_from_bytes
 
 if TYPE_CHECKING:
     from edgekd.export.parity import Sentences
@@ -60,8 +61,8 @@ def work(context: Context, scratch: Path) -> Done:
 
 def _quality(record: AccuracyRecord) -> str:
     if record.losses is not None:
-        return f"perplexity {record.losses.perplexity:.2f}"
-    return text_from_share(record.accuracy, 2)
+        return f"perplexity {perplexity_text(record.losses.perplexity)}"
+    return record.words.text(record.accuracy, 2)
 
 
 @dataclass(frozen=True)
@@ -179,5 +180,5 @@ def _proved(
     if truth is not None:
         return entry, embedding_record(path, made, batches, truth, **told)
     return entry, accuracy_record(
-        path, made, batches, prepared.truth, several=several, sentences=prepared.sentences, **told
+        path, made, batches, prepared.truth, task=context.recipe.task, sentences=prepared.sentences, **told
     )

@@ -13,6 +13,7 @@ from edgekd.pipeline.saved import read_preprocessing, read_trained
 if TYPE_CHECKING:
     from edgekd.data.encode import Preprocessing
     from edgekd.data.examples import Examples
+    from edgekd.distill.feature_cache import StoredFeatures
     from edgekd.student import StudentSpec
     from edgekd.students.importance import Importance
     from edgekd.students.initialise import Initialisation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 256  # training examples on which the teacher's parts are weighed, evenly spaced, our choice
 SAMPLES_AT_ONCE = 32
+LEAST_PASSES = 2  # epochs that look at the teacher's features, our choice: one pass is what storing them takes
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,33 @@ class Lesson:
         copied = sum(weight.numel() for weight in student.parameters())
         put_up(student, taken_apart(student, deep, start.layers))
         return student, of_layers(begun, start.layers, copied)
+
+
+def stored_for(context: Context, taught: Lesson, layers: int) -> StoredFeatures | None:
+    """What the teacher computes inside, for a student of so many layers; None where it is to run beside the student.
+
+    Stored once in cache/, for all students that look at the same layers. Errors: RecordError, TrainingError.
+    """
+    from edgekd.distill.capture import layers_of
+    from edgekd.distill.feature_cache import feature_bytes, stored_features
+    from edgekd.distill.features import feature_pairs, passes_of, wanted_of
+    from edgekd.distill.settings import student_settings
+
+    recipe, wish = context.recipe, context.recipe.distill.cache
+    settings = student_settings(recipe.distill, recipe.budget, recipe.task)
+    if not settings.features or wish.features is False:
+        return None
+    pairs = feature_pairs(settings.hidden, settings.relations, layers, len(layers_of(taught.teacher)))
+    wanted = wanted_of(*pairs)
+    if wish.features == "auto":
+        seldom = passes_of(settings) < LEAST_PASSES
+        if seldom or feature_bytes(taught.teacher, taught.train, wanted, taught.pad) > wish.limit:
+            return None
+    key = encoded_key(taught.task, context.splits.train, taught.preprocessing)
+    return stored_features(
+        taught.teacher, taught.train, context.path(CACHE), wanted, key=key, batch_size=64, pad_token_id=taught.pad,
+        on_rows=lambda done, rows: context.progress.update("storing what the teacher computes inside", done / rows),
+    )  # fmt: skip
 
 
 def lesson(context: Context, max_length: int | None) -> Lesson:

@@ -11,6 +11,7 @@ from edgekd.report.markup import Child, Html, element, join, rows_of
 from edgekd.report.run import RunFolder
 from edgekd.sizing.attempts import Attempt, AttemptsFile, Truth
 from edgekd.sizing.proposal import told
+from edgekd.task import TaskWords
 from edgekd.text import printable
 from edgekd.units import text_from_share
 
@@ -26,18 +27,18 @@ class Line:
     taken: bool
 
 
-def lines_of(file: AttemptsFile) -> list[Line]:
-    """A line for each attempt, in their order."""
+def lines_of(file: AttemptsFile, words: TaskWords) -> list[Line]:
+    """A line for each attempt, in their order, in the words of their task."""
     attempts = file.attempts
-    return [_line(file, place, attempt, attempts[place + 1 :]) for place, attempt in enumerate(attempts)]
+    return [_line(file, place, attempt, attempts[place + 1 :], words) for place, attempt in enumerate(attempts)]
 
 
-def _line(file: AttemptsFile, place: int, attempt: Attempt, following: Sequence[Attempt]) -> Line:
+def _line(file: AttemptsFile, place: int, attempt: Attempt, following: Sequence[Attempt], words: TaskWords) -> Line:
     precision, truth = _shown(attempt)
     cells = (
         str(place + 1),
         f"{printable(attempt.name, 60)} {printable(precision, 20)}",
-        limit_name(truth.metric),
+        limit_name(truth.metric, words),
         "-" if truth.expected is None else value_text(told(attempt, precision, truth), truth.unit),
         _found_text(truth),
         f"at {'least' if truth.metric == 'accuracy' else 'most'} {value_text(truth.limit, truth.unit)}",
@@ -84,17 +85,23 @@ def attempts(run: RunFolder) -> Html | None:
     if len(file.attempts) == 1:
         return join(title, said)
     heading = [element("th", name, class_="number" if name in _NUMBERS else None) for name in HEADING]
-    body = rows_of(_cells(line) for line in lines_of(file))
+    body = rows_of(_cells(line) for line in lines_of(file, run.words))
     table = element("table", element("thead", rows_of([heading])), element("tbody", body))
-    return join(title, said, element("div", table, class_="scroll cards"), element("p", _HOW, class_="quiet"))
+    return join(
+        title, said, element("div", table, class_="scroll cards"), element("p", _how(run.words), class_="quiet")
+    )
 
 
 _NUMBERS = ("expected", "found", "asked for", "validation")
-_HOW = (
-    "Of each attempt the limit that it takes most of. Expected is what sizing foretold of the untrained student, with "
-    "all that the attempts before had taught; the next student takes 10 to 20 % less after a miss, and as much more "
-    "where there is room. Of those that pass, the one that is right most often on the validation part is taken."
-)
+
+
+def _how(words: TaskWords) -> str:
+    return (
+        "Of each attempt the limit that it takes most of. Expected is what sizing foretold of the untrained student, "
+        "with all that the attempts before had taught; the next student takes 10 to 20 % less after a miss, and as "
+        "much more where there is room. Validation is the "
+        f"{words.score} on the validation part; of the students that pass, the one with the highest is taken."
+    )
 
 
 def _cells(line: Line) -> list[Child]:

@@ -8,13 +8,14 @@ from edgekd.gate.verdict import Criterion, Outcome, Verdict, value_text
 from edgekd.report.markup import Child, Html, element, join, rows_of
 from edgekd.report.run import RunFolder
 from edgekd.report.steps import missing
+from edgekd.task import TaskWords
 from edgekd.units import text_from_s, text_from_share
 
 _NAMES = {
     "memory": "peak memory",
     "size": "file size",
-    "accuracy": "accuracy",
-    "accuracy_drop": "accuracy lost",
+    "accuracy": "{score}",
+    "accuracy_drop": "{score} lost",
     "perplexity": "perplexity",
     "perplexity_rise": "perplexity above the teacher's",
 }
@@ -29,12 +30,14 @@ def headline(run: RunFolder) -> Html:
             _band("none", "NO VERDICT YET", "The run has not come to its end."),
             missing(run, "No artifact has been judged.", "gate"),
         )
-    return _judged(run.verdict)
+    return _judged(run.verdict, run.words)
 
 
-def limit_name(metric: str) -> str:
-    """'p95 latency' for latency.p95, 'peak memory' for memory."""
-    return f"{metric.removeprefix('latency.')} latency" if metric.startswith("latency.") else _NAMES.get(metric, metric)
+def limit_name(metric: str, words: TaskWords) -> str:
+    """'p95 latency' for latency.p95, 'peak memory' for memory, and for accuracy what the task calls its score."""
+    if metric.startswith("latency."):
+        return f"{metric.removeprefix('latency.')} latency"
+    return _NAMES[metric].format(score=words.score) if metric in _NAMES else metric
 
 
 def limit_text(criterion: Criterion) -> str:
@@ -48,12 +51,14 @@ def _band(kind: str, word: str, *sentences: str) -> Html:
     return element("div", element("strong", word), lines, class_=f"band {kind}")
 
 
-def _judged(verdict: Verdict) -> Html:
+def _judged(verdict: Verdict, words: TaskWords) -> Html:
     return join(
-        _band(verdict.outcome.value, verdict.outcome.upper(), sentence_of(verdict), asked_of(verdict)),
+        _band(verdict.outcome.value, verdict.outcome.upper(), sentence_of(verdict), asked_of(verdict, words)),
         element(
             "div",
-            element("table", element("thead", rows_of([_HEADING], "th")), element("tbody", _rows(verdict.criteria))),
+            element(
+                "table", element("thead", rows_of([_HEADING], "th")), element("tbody", _rows(verdict.criteria, words))
+            ),
             class_="scroll cards",
         ),
         _confidence(verdict),
@@ -79,20 +84,20 @@ def sentence_of(verdict: Verdict) -> str:
     return f"{name} keeps {share} {'limit' if every == 1 else 'limits'} {where}".rstrip() + "."
 
 
-def asked_of(verdict: Verdict) -> str:
+def asked_of(verdict: Verdict, words: TaskWords) -> str:
     """'The SLA: p95 latency at most 5.00 ms, peak memory at most 200 MB.'."""
-    asked = ", ".join(f"{limit_name(criterion.metric)} {limit_text(criterion)}" for criterion in verdict.criteria)
+    asked = ", ".join(f"{limit_name(each.metric, words)} {limit_text(each)}" for each in verdict.criteria)
     return f"The SLA: {asked}."
 
 
-def _rows(criteria: Sequence[Criterion]) -> list[Html]:
-    return rows_of([_row(criterion) for criterion in criteria])
+def _rows(criteria: Sequence[Criterion], words: TaskWords) -> list[Html]:
+    return rows_of([_row(criterion, words) for criterion in criteria])
 
 
-def _row(criterion: Criterion) -> list[Child]:
+def _row(criterion: Criterion, words: TaskWords) -> list[Child]:
     interval = _interval(criterion)
     return [
-        element("th", limit_name(criterion.metric)),
+        element("th", limit_name(criterion.metric, words)),
         _number("asked for", limit_text(criterion)),
         _number("found", value_text(criterion.estimate, criterion.unit)),
         _number("interval", interval),

@@ -20,7 +20,7 @@ from edgekd.record import AccuracyRecord, LatencyRecord, read_record
 from edgekd.report.measured import Measured, measured
 from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.sizing.files import SizingFile, StudentsFile, read_sizing, read_students
-from edgekd.task import TASKS, TaskWords
+from edgekd.task import TaskWords, words_of
 from edgekd.text import printable
 
 RECIPE, STUDENTS, SIZING, VERDICT = "recipe.json", "students.json", "sizing.json", "verdict.json"
@@ -208,8 +208,7 @@ class RunFolder:
     @property
     def words(self) -> TaskWords:
         """The task in words; those of a classification where the recipe is not there."""
-        name = (self.recipe or {}).get("task")
-        return next((words for task, words in TASKS.items() if task == name), TASKS["text-classification"])
+        return words_of((self.recipe or {}).get("task"))
 
     @cached_property
     def measured(self) -> list[Measured]:

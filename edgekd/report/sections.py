@@ -13,12 +13,12 @@ from edgekd.report.run import RunFolder, StudentFile, TeacherFile
 from edgekd.report.starts import start_text, starts_part
 from edgekd.report.steps import missing
 from edgekd.report.training import (
-    accuracy_figure,
     ending_text,
     fidelity_text,
     fork_text,
     labels_alone_from,
     loss_figure,
+    score_figure,
 )
 from edgekd.report.trials import trials_part
 from edgekd.sizing.files import SizingFile, StudentsFile
@@ -37,7 +37,7 @@ def choice(run: RunFolder) -> Html:
         element("p", _choice_text(students)),
         _pareto(students, sizing),
         _measured_table(students, sizing),
-        trials_part(students, sizing.trials) if sizing.trials else None,
+        trials_part(students, sizing.trials, run.words) if sizing.trials else None,
         _refused(students),
     )
 
@@ -182,11 +182,12 @@ def _training_texts(run: RunFolder) -> list[str]:
         if judged:
             said += f", the teacher {text_from_share(student.teacher_validation_accuracy, 2)}"
         if judged and student.validation_loss is not None and student.teacher_validation_loss is not None:
-            said += f" (cross entropy {student.validation_loss:.3g} and {student.teacher_validation_loss:.3g})"
+            own, its = (words.loss_text(loss) for loss in (student.validation_loss, student.teacher_validation_loss))
+            said += f" ({words.loss} {own} and {its})"
         lines.append(f"Student: {said}.{started} {_ending(student)}")
         if student.fork is not None:
             lines.append(fork_text(student.fork))
-        lines.append(fidelity_text(student))
+        lines.append(fidelity_text(student, words))
     return lines
 
 
@@ -207,13 +208,13 @@ _LOSSES = (
 
 
 def _training_plots(run: RunFolder) -> Html:
-    epoch = labels_alone_from(run.student)
-    losses = _LOSSES_OF_EMBEDDINGS if run.words.head == "none" else _LOSSES
+    epoch, words = labels_alone_from(run.student), run.words
+    losses = _LOSSES_OF_EMBEDDINGS if words.head == "none" else _LOSSES
     alone = f" From epoch {epoch} the student learned from labels alone (alpha 0)." if epoch is not None else ""
     return element(
         "div",
-        plot(accuracy_figure(run.teacher, run.student), "accuracy", "Accuracy by epoch",
-             f"Dots mark the weights that were kept.{alone}"),
+        plot(score_figure(run.teacher, run.student, words), "score",
+             f"{words.score[:1].upper()}{words.score[1:]} by epoch", f"Dots mark the weights that were kept.{alone}"),
         plot(loss_figure(run.teacher, run.student), "loss", "Loss by epoch",
              losses if run.student else "Cross entropy, on the training and on the validation part."),
         class_="plots",

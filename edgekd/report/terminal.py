@@ -13,10 +13,12 @@ from edgekd.gate.compare import Comparison
 from edgekd.gate.files import read_verdict
 from edgekd.gate.verdict import Criterion, Verdict
 from edgekd.record import LatencyRecord, read_records
-from edgekd.report.measured import Measured, measured, points_text, rise_text, share_text, speed_text
+from edgekd.report.measured import Measured, measured, share_text, speed_text
+from edgekd.report.quality import Measure, measures_of
 from edgekd.stats import quantile
+from edgekd.task import words_of
 from edgekd.text import printable
-from edgekd.units import seconds_from_ns, text_from_bytes, text_from_count, text_from_s, text_from_share
+from edgekd.units import seconds_from_ns, text_from_bytes, text_from_count, text_from_s
 
 Rows = Sequence[Sequence[str]]
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
@@ -154,7 +156,9 @@ def _attempt_lines(root: Path) -> list[str]:
     file = read_attempts(path) if path.exists() else None
     if file is None or not file.attempts:
         return []
-    rows = [HEADING, *(line.cells for line in lines_of(file))] if len(file.attempts) > 1 else []
+    recipe = root / "recipe.json"
+    words = words_of(_decided(recipe).get("task") if recipe.exists() else None)
+    rows = [HEADING, *(line.cells for line in lines_of(file, words))] if len(file.attempts) > 1 else []
     return ["", _line(ending_text(file), 500), *(table(rows) if rows else [])]
 
 
@@ -180,33 +184,34 @@ def comparison_rows(root: Path) -> list[tuple[str, ...]]:
     """
     found = measured([record for _, record in read_records([root / "records"])])
     teacher = next((each for each in found if each.artifact.role == "teacher"), None)
-    rows: list[tuple[str, ...]] = [("artifact", "precision", "size", "accuracy", "p50", "p95", "peak memory", "")]
-    return rows + [_comparison_row(each, teacher) for each in found if each.latency]
+    measures = measures_of(found)
+    titles = [measure.title for measure in measures]
+    rows: list[tuple[str, ...]] = [("artifact", "precision", "size", *titles, "p50", "p95", "peak memory", "")]
+    return rows + [_comparison_row(each, teacher, measures) for each in found if each.latency]
 
 
-def _comparison_row(found: Measured, teacher: Measured | None) -> tuple[str, ...]:
-    artifact, answers = found.artifact, found.answers
+def _comparison_row(found: Measured, teacher: Measured | None, measures: Sequence[Measure]) -> tuple[str, ...]:
+    artifact = found.artifact
     return (
         _line(artifact.name, 60),
         _line(artifact.precision, 20),
         text_from_bytes(artifact.size_bytes),
-        _known(answers.accuracy if answers else None, lambda share: text_from_share(share, 2)),
+        *(_known(measure.value(found), measure.text) for measure in measures),
         *(_known(found.quantile_s(p), text_from_s) for p in (0.5, 0.95)),
         _known(found.peak_memory_bytes, text_from_bytes),
-        _beside(found, teacher),
+        _beside(found, teacher, measures),
     )
 
 
-def _beside(found: Measured, teacher: Measured | None) -> str:
-    """'3.4x faster, 28 % of the size, -0.56 points'."""
+def _beside(found: Measured, teacher: Measured | None, measures: Sequence[Measure]) -> str:
+    """'3.4x faster, 28 % of the size, accuracy -0.56 points'."""
     if teacher is None or teacher is found:
         return ""
     own, its = found.quantile_s(0.5), teacher.quantile_s(0.5)
     said = [speed_text(own, its)] if own and its else []
     said.append(f"{share_text(found.artifact.size_bytes, teacher.artifact.size_bytes)} of the size")
-    if found.answers and teacher.answers:
-        said.append(points_text(found.answers.accuracy, teacher.answers.accuracy))
-    if found.losses and teacher.losses:
-        own_perplexity, its_perplexity = found.losses.perplexity, teacher.losses.perplexity
-        said.append(f"perplexity {own_perplexity:.2f} ({rise_text(own_perplexity, its_perplexity)})")
+    for measure in measures:
+        value, reference = measure.value(found), measure.value(teacher)
+        if value is not None and reference:
+            said.append(f"{measure.title} {measure.ratio(value, reference)}")
     return ", ".join(said)

@@ -8,13 +8,14 @@ from typing import Any
 from edgekd.distill.stopping import CLOSE_TO_TEACHER
 from edgekd.report.figures import Figure, axis, figure, note
 from edgekd.report.run import Epoch, Fork, StudentFile, TeacherFile
+from edgekd.task import TaskWords
 from edgekd.units import text_from_share
 
 _COLOURS = {"teacher": "@teacher", "student": "@accent"}
 _ENDINGS = {
     "finished": "all epochs were run",
     "early": "ended early, when further epochs brought nothing",
-    "reached_teacher": "ended early, right as often as the teacher and with a cross entropy within "
+    "reached_teacher": "ended early, as good as the teacher and with a loss within "
     f"{text_from_share(CLOSE_TO_TEACHER, 0)} of its own that fell no further",
     "capacity_limited": "ended early, when further epochs brought nothing; a larger student may learn more",
     "budget": "out of time, the best so far was kept (raise budget.training and use --again)",
@@ -43,7 +44,7 @@ def fork_text(fork: Fork) -> str:
     return f"{begun}: {reasons.get(fork.reason, fork.reason)}."
 
 
-def fidelity_text(student: StudentFile) -> str:
+def fidelity_text(student: StudentFile, words: TaskWords) -> str:
     """How faithful the student is to its teacher, apart from how good it is, in a sentence."""
     found = student.measures
     if found is not None:
@@ -51,7 +52,10 @@ def fidelity_text(student: StudentFile) -> str:
             f"Of the teacher's ten nearest texts {text_from_share(found.recall_at_10)} are among its own ten, on the "
             f"validation part; the ranks of all cosines correlate by {found.spearman:.3f} (Spearman)."
         )
-    told = f"It gives its teacher's answer on {text_from_share(student.agreement)} of the validation part"
+    told = (
+        f"It gives its teacher's answer on {text_from_share(student.agreement)} of the {words.units} of the validation "
+    )
+    told += "part"
     if student.divergence is not None:
         told += f"; its probabilities diverge from the teacher's by {student.divergence:.3g} nats on average"
     if student.calibration_error is not None and student.teacher_calibration_error is not None:
@@ -60,11 +64,11 @@ def fidelity_text(student: StudentFile) -> str:
     return f"{told}."
 
 
-def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) -> Figure:
-    """The accuracy on the validation part by epoch; the teacher's final one as a horizontal line."""
+def score_figure(teacher: TeacherFile | None, student: StudentFile | None, words: TaskWords) -> Figure:
+    """The score on the validation part by epoch; the teacher's final one as a horizontal line."""
     traces = []
     for name, told in _told(teacher, student):
-        traces += [_line(name, told.history, "validation_accuracy", f"{name}"), _best(name, told)]
+        traces += [_line(name, told.history, "validation_accuracy", f"{name}"), _best(name, told, words)]
     shapes, notes = _polish(student, 0.12)
     if teacher is not None:
         final = teacher.validation_accuracy
@@ -78,7 +82,7 @@ def accuracy_figure(teacher: TeacherFile | None, student: StudentFile | None) ->
         })  # fmt: skip
     shown = [trace for trace in traces if trace["x"]]
     return figure(
-        shown, height=340, xaxis=_epochs(), yaxis=axis("right answers, validation part", tickformat=".1%"),
+        shown, height=340, xaxis=_epochs(), yaxis=axis(f"{words.score}, validation part", tickformat=".1%"),
         shapes=shapes, annotations=notes,
     )  # fmt: skip
 
@@ -118,13 +122,14 @@ def _line(name: str, history: Sequence[Epoch], key: str, label: str, dash: str =
     }  # fmt: skip
 
 
-def _best(name: str, told: TeacherFile | StudentFile) -> dict[str, Any]:
+def _best(name: str, told: TeacherFile | StudentFile, words: TaskWords) -> dict[str, Any]:
     kept = [epoch for epoch in told.history if epoch.epoch == told.best_epoch and epoch.validation_accuracy is not None]
+    score = words.said.format("%{y:.2%}")
     return {
         "type": "scatter", "mode": "markers", "name": f"{name}, kept", "showlegend": False,
         "x": [epoch.epoch for epoch in kept], "y": [epoch.validation_accuracy for epoch in kept],
         "marker": {"size": 10, "color": _COLOURS[name], "line": {"width": 2, "color": "@paper"}},
-        "hovertemplate": f"{name}: the weights of epoch %{{x}} were kept, %{{y:.2%}} right<extra></extra>",
+        "hovertemplate": f"{name}: the weights of epoch %{{x}} were kept, {score}<extra></extra>",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from edgekd.report.figures import Figure, axis, figure, hover, note, plot, plot_text
 from edgekd.report.markup import Child, Html, element, join, rows_of
 from edgekd.sizing.files import ENDED, StudentsFile, TrialRow, TrialsRow
+from edgekd.task import TaskWords
 from edgekd.units import text_from_count, text_from_s, text_from_share
 
 _GROUPS = {
@@ -23,11 +24,11 @@ _DECIDED = {
     "capacity": "Several losses cannot be told apart from the lowest; of these the most parameters decided.",
     "nothing": "No two students could be compared in the time, so the parameters decided.",
 }
-_COLUMNS = ("layers", "hidden", "ffn", "parameters", "steps", "validation loss", "right", "time")
+_COLUMNS = ("layers", "hidden", "ffn", "parameters", "steps", "validation loss", "{score}", "time")
 
 
-def trials_part(students: StudentsFile, trials: TrialsRow) -> Html:
-    """The plot and the table."""
+def trials_part(students: StudentsFile, trials: TrialsRow, words: TaskWords) -> Html:
+    """The plot and the table, in the words of the task."""
     rungs = ", ".join(map(str, trials.rungs))
     told = (
         f"{len(trials.students)} students that keep the limits, distilled for a short time and judged by "
@@ -38,8 +39,10 @@ def trials_part(students: StudentsFile, trials: TrialsRow) -> Html:
     if not trials.students:
         return element("p", f"Trials: {_DECIDED[trials.decided]} {_time_text(trials)}")
     return join(
-        plot(trials_figure(trials, students.chosen), "trials", "Short distillations of the leading students", told),
-        _table(students, trials),
+        plot(
+            trials_figure(trials, students.chosen, words), "trials", "Short distillations of the leading students", told
+        ),
+        _table(students, trials, words),
     )
 
 
@@ -48,13 +51,13 @@ def _time_text(trials: TrialsRow) -> str:
     return f"{used}, and were cut when time was up." if trials.cut else f"{used}."
 
 
-def trials_figure(trials: TrialsRow, chosen: str | None) -> Figure:
+def trials_figure(trials: TrialsRow, chosen: str | None, words: TaskWords) -> Figure:
     """The loss on the validation part by steps, a line for each student; the chosen one is drawn last."""
     traces: list[dict[str, Any]] = []
     shown: set[str] = set()
     for name, row in sorted(trials.students.items(), key=lambda item: item[0] == chosen):
         if row.curve:
-            traces += _line(name, row, chosen=name == chosen, first=row.ended not in shown)
+            traces += _line(name, row, words, chosen=name == chosen, first=row.ended not in shown)
             shown.add(row.ended)
     steps = [point.step for row in trials.students.values() for point in row.curve] or [1]
     return figure(
@@ -67,7 +70,7 @@ def trials_figure(trials: TrialsRow, chosen: str | None) -> Figure:
     )  # fmt: skip
 
 
-def _line(name: str, row: TrialRow, *, chosen: bool, first: bool) -> list[dict[str, Any]]:
+def _line(name: str, row: TrialRow, words: TaskWords, *, chosen: bool, first: bool) -> list[dict[str, Any]]:
     label, colour, dash = _GROUPS[row.ended]
     if chosen:
         label, colour = f"chosen: {plot_text(name)}", "@accent"
@@ -79,7 +82,7 @@ def _line(name: str, row: TrialRow, *, chosen: bool, first: bool) -> list[dict[s
         "hoverinfo": "text", "hovertext": [
             hover([
                 f"<b>{plot_text(name)}</b>", f"step {point.step}: loss {point.loss:.4f}",
-                f"{text_from_share(point.accuracy)} right", plot_text(ENDED[row.ended]),
+                words.text(point.accuracy), plot_text(ENDED[row.ended]),
             ]) for point in row.curve
         ],
     }]  # fmt: skip
@@ -98,10 +101,10 @@ def _rung_line(step: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(students: StudentsFile, trials: TrialsRow) -> Html:
+def _table(students: StudentsFile, trials: TrialsRow, words: TaskWords) -> Html:
     rows = {row.id: row for row in students.students}
     order = sorted(trials.students, key=lambda name: _order(trials.students[name]))
-    numbers = [element("th", name, class_="number") for name in _COLUMNS]
+    numbers = [element("th", name.format(score=words.score), class_="number") for name in _COLUMNS]
     heading = [element("th", "student"), *numbers, element("th", "")]
     body = []
     for name in order:
@@ -124,7 +127,7 @@ def _table(students: StudentsFile, trials: TrialsRow) -> Html:
         element("summary", f"The {len(order)} students that were tried, as numbers"),
         element("div", table, class_="scroll"),
         element(
-            "p", "Parameters are those outside the embeddings; loss and right answers those of the last rung at which "
+            "p", f"Parameters are those outside the embeddings; loss and {words.score} those of the last rung at which "
             "a student was compared.", class_="caption",
         ),
     )  # fmt: skip

@@ -15,8 +15,8 @@ from edgekd.distill.settings import (
     student_settings,
     teacher_settings,
 )
-from edgekd.recipe import Budget, Distill
-from edgekd.teaching import FineTune
+from edgekd.recipe import Budget
+from edgekd.teaching import Distill, FineTune
 
 
 def record(epoch: int, accuracy: float, loss: float) -> Any:
@@ -57,9 +57,10 @@ def test_student_settings_say_what_the_recipe_says() -> None:
     for name in type(distill).model_fields.keys() - {
         "start",
         "drop_layers",
+        "cache",
         "similarity_temperature",
         "top_k",
-    }:  # the first two are over when the training begins or told otherwise, the others are of other tasks
+    }:  # the first three are over when the training begins or told otherwise, the others are of other tasks
         assert getattr(settings, name) == getattr(distill, name), name
     assert settings.max_seconds == 60
     assert settings.of_student

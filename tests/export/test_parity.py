@@ -196,6 +196,7 @@ def test_accuracy_record_holds_every_answer_beside_the_right_one(
     )
     assert record.accuracy == pytest.approx(25 / 26)
     assert record.labels == labels
+    assert record.task == "text-classification"
     assert record.runtime.name == "onnxruntime"
     assert record.runtime.providers == ["CPUExecutionProvider"]
     write_record(record, tmp_path / "record.json")

@@ -9,6 +9,7 @@ import pytest
 
 from edgekd.gate.criteria import accuracy_criterion, accuracy_drop_criterion, memory_criterion, size_criterion
 from edgekd.gate.verdict import Criterion
+from edgekd.task import TASKS, TaskName
 
 Make = Callable[..., Any]
 RUNS = [[1000], [1001], [1002]]
@@ -134,3 +135,12 @@ def test_accuracy_drop_needs_the_same_questions(accuracy_record: Make) -> None:
 def test_best_teacher_is_the_one_to_keep_up_with(accuracy_record: Make) -> None:
     teachers = [accuracy_record(90, 100, "teacher"), accuracy_record(99, 100, "teacher-2")]
     assert _answer(accuracy_drop_criterion([accuracy_record(90, 100)], teachers, 0.05)) == ("fail", "MISSED")
+
+
+@pytest.mark.parametrize("task", [name for name, words in TASKS.items() if words.metric == "accuracy"])
+def test_the_task_of_the_record_says_what_was_counted(task: TaskName, accuracy_record: Make) -> None:
+    words = TASKS[task]
+    record, teacher = accuracy_record(88, 100, task=task), accuracy_record(95, 100, "teacher-a", task=task)
+    assert accuracy_criterion([record], 0.9).text.startswith(words.counted_text(88, 100, "sst2", 0.88))
+    found = accuracy_drop_criterion([record], [teacher], 0.05)
+    assert found.text.startswith(f"{words.score} is 88.00 %, the teacher's 95.00 %: 7.00 points lost")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from edgekd.errors import RecordError
 from edgekd.gate.criteria import accuracy_criterion, accuracy_drop_criterion
@@ -54,3 +55,11 @@ def test_pairs_hold_0_or_1() -> None:
     table = record([1, 0, 0, 0, 0, 0]).model_dump(mode="json")
     with pytest.raises(RecordError, match="expected 0 or 1"):
         record_from_json(table | {"predictions": [2, 0, 0, 0, 0, 0]}, "odd.json")
+
+
+def test_a_task_is_judged_by_its_own_metric() -> None:
+    table = record([1, 0, 0, 0, 0, 0]).model_dump(mode="json")
+    known = AccuracyRecord.model_validate(table | {"task": "multi-label-classification"})
+    assert known.words.score == "micro F1"
+    with pytest.raises(ValidationError, match="expected accuracy for the task causal-lm"):
+        AccuracyRecord.model_validate(table | {"task": "causal-lm"})

@@ -98,6 +98,8 @@ def test_hidden_states_relations_and_schedules_leave_a_plain_student(root: Path)
         "distill.loss=standardised", "distill.alpha={from: 0.9, to: 0.5}", only="distill",
     )  # fmt: skip
     assert heard.ran == ["distill"]
+    assert "storing what the teacher computes inside" in heard.said
+    assert len(list((root / "cache").glob("*/cache.json"))) == 2
     after = safetensors.torch.load_file(root / "student" / "model.safetensors")
     assert {name: value.shape for name, value in after.items()} == {name: value.shape for name, value in before.items()}
     assert any((after[name] != before[name]).any() for name in after)

@@ -11,10 +11,12 @@ from tiny_labels import label_recipe
 from edgekd.measures import f1_micro
 from edgekd.pipeline.run import run
 from edgekd.record import AccuracyRecord, read_record
+from edgekd.report.terminal import comparison_rows
+from edgekd.task import TASKS, TaskName
 
 
 @pytest.mark.parametrize("task", ["token-classification", "multi-label-classification"])
-def test_a_run_reaches_its_verdict(task: str, tmp_path: Path) -> None:
+def test_a_run_reaches_its_verdict(task: TaskName, tmp_path: Path) -> None:
     root = tmp_path / "run"
     outcome = run(label_recipe(tmp_path / "in", task), out=root)
     assert outcome.exit_code == 0, (root / "summary.md").read_text()
@@ -35,6 +37,14 @@ def test_a_run_reaches_its_verdict(task: str, tmp_path: Path) -> None:
             assert len(record.labels) == 48 * 3
             assert record.metric == "f1_micro"
             assert record.accuracy == f1_micro(record.predictions, record.labels) > 0.6
+    page, words = (root / "report.html").read_text(encoding="utf-8"), TASKS[task]
+    assert f"{words.score} at least" in page
+    assert f"{words.score[:1].upper()}{words.score[1:]} by epoch" in page
+    assert f"of the {words.units} of the validation part" in page
+    assert ("entity F1" in page) == (task == "token-classification")
+    titles = comparison_rows(root)[0]
+    assert words.score in titles
+    assert "accuracy" not in titles
     config = json.loads((root / "student" / "config.json").read_text())
     kind = {"token-classification": "ForTokenClassification", "multi-label-classification": "ForSequenceClassification"}
     assert config["architectures"][0].endswith(kind[task])

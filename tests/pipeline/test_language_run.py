@@ -45,7 +45,11 @@ def test_the_run_ends_in_a_verdict_over_all_limits(whole: Any) -> None:
     assert "perplexity" in heard.summaries["distill"]
     assert "next tokens right" in heard.summaries["teacher"]
     assert all("perplexity" in row[-1] for row in comparison_rows(root) if row[0].startswith("student"))
-    assert "perplexity" in (root / "report.html").read_text(encoding="utf-8")
+    assert comparison_rows(root)[0][3:5] == ("perplexity", "next-token accuracy")
+    page = (root / "report.html").read_text(encoding="utf-8")
+    assert "% of next tokens right on the validation part" in page
+    assert "(perplexity " in page
+    assert "(cross entropy " not in page
 
 
 def test_records_hold_the_loss_of_every_token_of_the_test_documents(whole: Any) -> None:

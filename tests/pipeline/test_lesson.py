@@ -13,10 +13,11 @@ from edgekd.data.encode import Preprocessing, encode, encoding_key
 from edgekd.data.examples import Examples
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import predict_logits
+from edgekd.distill.feature_cache import Wanted
 from edgekd.pipeline.begin import start_of
 from edgekd.pipeline.context import Context
 from edgekd.pipeline.distill import chosen_student
-from edgekd.pipeline.lesson import lesson
+from edgekd.pipeline.lesson import lesson, stored_for
 from edgekd.recipe import load_recipe
 from edgekd.students.gates import gate_importance
 
@@ -53,6 +54,34 @@ def _labels_of_samples(taught: Any) -> list[list[int]]:
     picked = [index * rows // min(rows, 256) for index in range(min(rows, 256))]
     labels = [taught.train["labels"][row] for row in picked]
     return [labels[at : at + 32] for at in range(0, len(labels), 32)]
+
+
+def stored(root: Path, *overrides: str) -> Any:
+    """What is stored for a student of one layer, and how often the teacher's body was asked."""
+    context = Context(load_recipe("quickstart", [*TINY, *overrides]), root, Path.cwd())
+    taught, asked = lesson(context, None), []
+    taught.teacher.vit.register_forward_hook(lambda *_: asked.append(1))
+    return stored_for(context, taught, 1), len(asked)
+
+
+def test_what_the_teacher_computes_inside_is_stored_where_that_is_small_and_looked_at_often(root: Path) -> None:
+    hidden = "distill.hidden={weight: 1.0}"
+    before = snapshot(root / "cache")
+    assert stored(root) == (None, 0)
+    for refused in ("distill.cache={features: false}", "distill.epochs=1", "distill.cache.limit=100 kB"):
+        found, asked = stored(root, hidden, refused)
+        assert found is None
+        assert asked <= 1
+    fading = "distill.hidden={weight: {from: 1, to: 0, until: 60 %}}"
+    assert stored(root, fading)[0] is None
+    assert snapshot(root / "cache") == before
+    found, asked = stored(root, hidden)
+    assert found.wanted == Wanted((1,))
+    assert asked > 1
+    for again in (fading, "distill.epochs=1", "distill.cache.limit=100 kB"):
+        same, asked = stored(root, hidden, again, "distill.cache.features=true")
+        assert same.name == found.name
+        assert asked == 2  # one row tells how much there is, and a few are asked again
 
 
 def test_answers_are_kept_apart_by_text_truncation_tokenizer_and_weights(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from edgekd.report.attempts import ending_text, lines_of
 from edgekd.report.page import report_text
 from edgekd.report.run import read_run
 from edgekd.report.terminal import summary_lines
+from edgekd.task import words_of
 
 HOSTILE = "</td><script>alert(1)</script>\x1b[31m\nPASS: forged"
 
@@ -23,18 +24,18 @@ def looped(run_root: Path, tmp_path: Path) -> Path:
 
 
 def test_each_attempt_says_what_was_expected_found_asked_for_and_what_followed() -> None:
-    lines = [line.cells for line in lines_of(loop_file())]
+    lines = [line.cells for line in lines_of(loop_file(), words_of(None))]
     assert lines[0] == (
         "1", "L4-H80-A10-F320 int8", "p50 latency", "1.05 ms", "1.28 ms (at most 1.31 ms)", "at most 1.00 ms", "FAIL",
         "97.92 %", "a smaller one",
     )  # fmt: skip
     assert lines[1][-1] == "a larger one, taken"
     assert lines[2][-1] == ""
-    assert [line.taken for line in lines_of(loop_file())] == [False, True, False]
+    assert [line.taken for line in lines_of(loop_file(), words_of(None))] == [False, True, False]
 
 
 def test_what_was_expected_later_holds_what_was_learned() -> None:
-    first, second = (line.cells[3] for line in lines_of(loop_file())[:2])
+    first, second = (line.cells[3] for line in lines_of(loop_file(), words_of(None))[:2])
     assert (first, second) == ("1.05 ms", "860 µs")
 
 
@@ -45,7 +46,7 @@ def test_a_missed_accuracy_is_shown_where_every_cost_was_kept() -> None:
     )
     kept = file.attempts[1]
     attempt = kept.model_copy(update={"truths": {"int8": [*kept.costs("int8"), miss]}, "outcome": "fail"})
-    (line,) = lines_of(file.model_copy(update={"attempts": [attempt], "best": None}))
+    (line,) = lines_of(file.model_copy(update={"attempts": [attempt], "best": None}), words_of(None))
     assert line.cells[2:7] == ("accuracy", "-", "85.00 %", "at least 90.00 %", "FAIL")
 
 

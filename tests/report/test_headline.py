@@ -8,6 +8,7 @@ from page_reader import Page
 from edgekd.gate.verdict import Outcome, Reason, Verdict, overall
 from edgekd.report.headline import asked_of, headline, limit_name, sentence_of
 from edgekd.report.run import RunFolder
+from edgekd.task import TASKS, TaskName
 
 
 def with_outcome(whole: RunFolder, outcome: Outcome) -> Verdict:
@@ -32,8 +33,8 @@ def test_the_sentence_says_model_device_host_and_runtime(whole: RunFolder) -> No
     assert sentence_of(replace(whole.verdict, device=None, host=None, runtime=None, artifact="m")) == (
         "m (int8) keeps all 6 limits."
     )
-    assert "p95 latency at most 2.00 ms" in asked_of(whole.verdict)
-    assert "accuracy at least 90.00 %" in asked_of(whole.verdict)
+    assert "p95 latency at most 2.00 ms" in asked_of(whole.verdict, whole.words)
+    assert "accuracy at least 90.00 %" in asked_of(whole.verdict, whole.words)
 
 
 def test_every_criterion_is_a_row_with_its_evidence(whole: RunFolder) -> None:
@@ -41,11 +42,21 @@ def test_every_criterion_is_a_row_with_its_evidence(whole: RunFolder) -> None:
     read = Page(headline(whole).text)
     assert sum(tag == "tr" for tag, _ in read.elements) == 1 + len(whole.verdict.criteria)
     for criterion in whole.verdict.criteria:
-        assert limit_name(criterion.metric) in read.said
+        assert limit_name(criterion.metric, whole.words) in read.said
         assert criterion.text in read.said
     assert "1000" in read.said
     for note in whole.verdict.notes:
         assert note in read.said
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_limit_on_the_score_has_the_name_that_the_task_gives_it(task: TaskName, whole: RunFolder) -> None:
+    words = TASKS[task]
+    said = Page(headline(replace(whole, recipe={"task": task})).text).said
+    assert f"{words.score} at least 90.00 %" in said
+    assert limit_name("accuracy_drop", words) == f"{words.score} lost"
+    assert limit_name("perplexity_rise", words) == "perplexity above the teacher's"
+    assert limit_name("told by another version", words) == "told by another version"
 
 
 def test_the_reason_is_given_only_for_what_is_not_kept(whole: RunFolder) -> None:

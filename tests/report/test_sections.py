@@ -70,8 +70,9 @@ def test_the_training_says_where_it_began_and_why_it_ended(whole: RunFolder) -> 
     assert "The last epoch, on labels alone, was not kept" in read.said
     assert "gives its teacher's answer on 97.2 %" in read.said
     assert "Warning" not in read.said
+    assert "Accuracy by epoch" in read.said
     assert "From epoch 41 the student learned from labels alone" in read.said
-    assert set(read.figures) == {"accuracy-data", "loss-data"}
+    assert set(read.figures) == {"score-data", "loss-data"}
 
 
 def test_a_student_that_only_imitates_is_warned_of(whole: RunFolder) -> None:

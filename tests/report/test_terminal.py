@@ -123,7 +123,7 @@ def test_each_artifact_is_compared_with_the_teacher(run_root: Path) -> None:
     rows = comparison_rows(run_root)
     assert [row[0] for row in rows] == ["artifact", "teacher-fp32", "student-fp32", "student-int8"]
     assert rows[1][-1] == ""
-    assert rows[3][-1] == "3.9x faster, 13 % of the size, -1.67 points"
+    assert rows[3][-1] == "3.9x faster, 13 % of the size, accuracy -1.67 points"
 
 
 def test_a_run_in_which_nothing_fits_says_what_stands_in_the_way(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from drawn import check
 from edgekd.distill.settings import Stopped
 from edgekd.report.run import RunFolder
 from edgekd.report.training import (
-    accuracy_figure,
     ending_text,
     fidelity_text,
     fork_text,
     labels_alone_from,
     loss_figure,
+    score_figure,
 )
+from edgekd.task import TASKS, TaskName
 
 
 def test_every_reason_to_end_has_its_words() -> None:
@@ -48,17 +49,31 @@ def test_the_fork_is_told_with_its_reason(reason: str, words: str, whole: RunFol
 
 def test_fidelity_is_told_as_far_as_it_is_known(whole: RunFolder) -> None:
     assert whole.student is not None
-    assert fidelity_text(whole.student) == (
-        "It gives its teacher's answer on 97.2 % of the validation part; its probabilities diverge from the teacher's "
+    assert fidelity_text(whole.student, whole.words) == (
+        "It gives its teacher's answer on 97.2 % of the examples of the validation part; its probabilities diverge from the teacher's "
         "by 0.0412 nats on average; its calibration error is 2.1 %, the teacher's 1.6 %."
     )
     old = whole.student.model_copy(update={"divergence": None, "calibration_error": None})
-    assert fidelity_text(old) == "It gives its teacher's answer on 97.2 % of the validation part."
+    assert (
+        fidelity_text(old, whole.words)
+        == "It gives its teacher's answer on 97.2 % of the examples of the validation part."
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_plot_and_the_fidelity_speak_of_what_the_task_judges(task: TaskName, whole: RunFolder) -> None:
+    assert whole.student is not None
+    words = TASKS[task]
+    figure = score_figure(whole.teacher, whole.student, words)
+    assert figure["layout"]["yaxis"]["title"]["text"] == f"{words.score}, validation part"
+    (kept,) = [trace for trace in figure["data"] if trace["name"] == "student, kept"]
+    assert words.said.format("%{y:.2%}") in kept["hovertemplate"]
+    assert f"97.2 % of the {words.units} of the validation part" in fidelity_text(whole.student, words)
 
 
 def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:
     assert whole.student is not None
-    figure = accuracy_figure(whole.teacher, whole.student)
+    figure = score_figure(whole.teacher, whole.student, whole.words)
     check(figure)
     by_name = {trace["name"]: trace for trace in figure["data"]}
     assert len(by_name["student"]["x"]) == 41
@@ -68,7 +83,7 @@ def test_both_trainings_are_drawn_with_the_kept_epoch(whole: RunFolder) -> None:
 
 def test_the_teachers_accuracy_is_a_horizontal_line(whole: RunFolder) -> None:
     assert whole.teacher is not None
-    shapes = accuracy_figure(whole.teacher, whole.student)["layout"]["shapes"]
+    shapes = score_figure(whole.teacher, whole.student, whole.words)["layout"]["shapes"]
     assert [s["y0"] for s in shapes if s.get("xref") == "paper"] == [whole.teacher.validation_accuracy]
 
 

@@ -30,7 +30,7 @@ def trials(tried: RunFolder) -> TrialsRow:
 def test_every_curve_is_drawn_and_the_chosen_one_on_top(tried: RunFolder, trials: TrialsRow) -> None:
     assert tried.students is not None
     assert tried.students.chosen is not None
-    figure = trials_figure(trials, tried.students.chosen)
+    figure = trials_figure(trials, tried.students.chosen, tried.words)
     check(figure)
     assert len(figure["data"]) == len(trials.students)
     last = figure["data"][-1]
@@ -41,20 +41,24 @@ def test_every_curve_is_drawn_and_the_chosen_one_on_top(tried: RunFolder, trials
 
 def test_each_way_to_end_is_named_once_in_the_legend(tried: RunFolder, trials: TrialsRow) -> None:
     assert tried.students is not None
-    shown = [trace["name"] for trace in trials_figure(trials, tried.students.chosen)["data"] if trace["showlegend"]]
+    shown = [
+        trace["name"]
+        for trace in trials_figure(trials, tried.students.chosen, tried.words)["data"]
+        if trace["showlegend"]
+    ]
     assert len(shown) == len(set(shown))
     assert {"others were better", "could not reach the others"} <= set(shown)
 
 
-def test_rungs_are_marked(trials: TrialsRow) -> None:
-    layout = trials_figure(trials, None)["layout"]
+def test_rungs_are_marked(trials: TrialsRow, tried: RunFolder) -> None:
+    layout = trials_figure(trials, None, tried.words)["layout"]
     assert [shape["x0"] for shape in layout["shapes"]] == trials.rungs
     assert [note["text"] for note in layout["annotations"]] == ["rung 1", "rung 2"]
 
 
 def test_the_table_names_each_student_with_its_numbers(tried: RunFolder, trials: TrialsRow) -> None:
     assert tried.students is not None
-    text = trials_part(tried.students, trials).text
+    text = trials_part(tried.students, trials, tried.words).text
     for name, row in trials.students.items():
         assert name in text
         assert ENDED[row.ended] in text
@@ -71,7 +75,7 @@ def test_the_section_says_who_decided(tried: RunFolder) -> None:
 def test_trials_that_told_nothing_are_one_sentence(tried: RunFolder, trials: TrialsRow) -> None:
     assert tried.students is not None
     nothing = trials.model_copy(update={"students": {}, "decided": "nothing", "cut": True, "rungs": []})
-    text = trials_part(tried.students, nothing).text
+    text = trials_part(tried.students, nothing, tried.words).text
     assert "No two students could be compared" in text
     assert "cut when time was up" in text
     assert "<figure" not in text
@@ -85,7 +89,7 @@ def test_a_name_from_a_file_stays_text(tried: RunFolder, trials: TrialsRow) -> N
     assert tried.students is not None
     row = next(iter(trials.students.values()))
     hostile = trials.model_copy(update={"students": {"<script>alert(1)</script>": row}})
-    assert "<script>alert" not in trials_part(tried.students, hostile).text
+    assert "<script>alert" not in trials_part(tried.students, hostile, tried.words).text
 
 
 def test_the_page_holds_the_plot(tried: RunFolder) -> None:

@@ -14,7 +14,7 @@ def test_values_and_ratios_stand_side_by_side(whole: RunFolder) -> None:
     for word in ("teacher fp32", "student int8", "668 k", "234 k", "35 %", "13 %", "98.33 %", "n = 360", "x faster"):
         assert word in said
     assert "-1.67 points" in said
-    assert "agree on 97.2 %" in said
+    assert "agree on 97.2 % of the examples" in said
 
 
 def test_the_selected_artifact_is_marked(whole: RunFolder) -> None:

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgekd.distill.cache import OnRows, cached_logits
+from edgekd.distill.cache import LOGITS, Question, cached_answers
 from edgekd.distill.calibration import Calibration, calibration_of
 from edgekd.distill.collate import LABELS, model_inputs
 from edgekd.distill.evaluate import check_teacher
 from edgekd.distill.fidelity import Fidelity
 from edgekd.distill.losses.rows import Normaliser
+from edgekd.distill.shard_files import OnRows
+from edgekd.distill.top_k import TOP_K
 from edgekd.task import TASKS, TaskName, TaskWords
 from edgekd.teaching import SoftLoss
 
@@ -134,6 +136,10 @@ class Task(ABC):
         """What an untrained student is worth: its loss, without regard to how loudly it says what it knows [nats]."""
         return self.answers(model, dataset, batch_size, pad_token_id).loss
 
+    def question(self, top_k: int) -> Question:  # noqa: ARG002  for tasks of which all answers would be too many
+        """What the teacher is asked for; `top_k` answers of a task that has too many to keep them all."""
+        return LOGITS
+
     def cached(
         self,
         teacher: Any,
@@ -144,15 +150,16 @@ class Task(ABC):
         batch_size: int,
         pad_token_id: int | None,
         on_rows: OnRows | None,
-        top_k: int = 0,  # noqa: ARG002  for tasks of which all answers would be too many to keep
+        top_k: int = TOP_K,
     ) -> datasets.Dataset:
-        """`dataset` with the teacher's part as columns, asked once. Errors: as edgekd.distill.cache.cached_logits.
+        """`dataset` with the teacher's part as columns, asked once. `top_k`: see `question`.
 
-        `top_k` is how many answers are kept of a task that has too many to keep them all; else it has no meaning.
+        Errors: as edgekd.distill.cache.cached_answers.
         """
-        return cached_logits(
-            teacher, dataset, folder, key=key, batch_size=batch_size, pad_token_id=pad_token_id, on_rows=on_rows
-        )
+        return cached_answers(
+            teacher, dataset, folder, self.question(top_k), key=key, batch_size=batch_size, pad_token_id=pad_token_id,
+            on_rows=on_rows,
+        )  # fmt: skip
 
     def class_counts(self, dataset: datasets.Dataset, classes: int) -> NDArray[np.int64]:
         """The units of each class. Shapes: [classes]."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from edgekd.distill.cache import OnRows, cached_answers
+from edgekd.distill.cache import Question
 from edgekd.distill.collate import IGNORED, LABELS
 from edgekd.distill.evaluate import STANDARD_ERRORS
 from edgekd.distill.fidelity import Fidelity
@@ -26,7 +25,6 @@ from edgekd.distill.top_k import (
     TEACHER_IDS,
     TEACHER_LOG_PROBABILITIES,
     TEACHER_LOG_TAIL,
-    TOP_K,
     top_k_question,
 )
 from edgekd.errors import DataError, InputError, TrainingError
@@ -105,22 +103,8 @@ class CausalLm(Task):
         return True
 
     @override
-    def cached(
-        self,
-        teacher: Any,
-        dataset: datasets.Dataset,
-        folder: Path,
-        *,
-        key: str,
-        batch_size: int,
-        pad_token_id: int | None,
-        on_rows: OnRows | None,
-        top_k: int = TOP_K,
-    ) -> datasets.Dataset:
-        return cached_answers(
-            teacher, dataset, folder, top_k_question(top_k), key=key, batch_size=batch_size, pad_token_id=pad_token_id,
-            on_rows=on_rows,
-        )  # fmt: skip
+    def question(self, top_k: int) -> Question:
+        return top_k_question(top_k)
 
     @override
     def class_counts(self, dataset: datasets.Dataset, classes: int) -> NDArray[np.int64]:

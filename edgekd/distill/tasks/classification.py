@@ -12,31 +12,25 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS
-from edgekd.distill.evaluate import answers_of_logits, predict_logits, scaled_cross_entropy
-from edgekd.distill.fidelity import Fidelity, fidelity
+from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.losses.rows import Normaliser
-from edgekd.distill.tasks.base import Answers, Asked, Task
-from edgekd.errors import DataError
-from edgekd.task import TaskName
+from edgekd.distill.tasks.logits import LogitsTask, check_classes
 from edgekd.teaching import SoftLoss
 
 
-class Classification(Task):
+class Classification(LogitsTask):
     """Cross entropy and accuracy of examples, distilled from the teacher's logits."""
 
-    def __init__(self, name: TaskName) -> None:
-        self.name = name
+    @override
+    def units(
+        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return predict_logits(model, dataset, batch_size, pad_token_id), _labels(dataset)
 
     @override
     def check_labels(self, model: Any, dataset: datasets.Dataset, name: str) -> None:
-        classes = getattr(getattr(model, "config", None), "num_labels", None)
-        labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
-        if labels.min() < 0 or (classes is not None and labels.max() >= classes):
-            raise DataError(
-                f"training: found labels {labels.min()} to {labels.max()} in the {name} part, "
-                f"expected 0 to {'…' if classes is None else classes - 1}, as many as the model has"
-            )
+        check_classes(model, _labels(dataset), name)
 
     @override
     def hard_loss(self, outputs: Any, batch: Mapping[str, Any], normaliser: Normaliser) -> torch.Tensor:
@@ -58,24 +52,6 @@ class Classification(Task):
             normaliser=normaliser, loss=loss,
         )  # fmt: skip
 
-    @override
-    def answers(
-        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None = None
-    ) -> Answers:
-        logits = predict_logits(model, dataset, batch_size, pad_token_id)
-        labels = np.asarray(dataset.with_format("numpy")[LABELS][:])
-        losses, found, confidences = answers_of_logits(logits, labels)
-        return Answers(losses, found, labels, confidences, logits)
 
-    @override
-    def first_loss(
-        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None = None
-    ) -> float:
-        logits = predict_logits(model, dataset, batch_size, pad_token_id)
-        return scaled_cross_entropy(logits, np.asarray(dataset.with_format("numpy")[LABELS][:]))
-
-    @override
-    def fidelity(self, own: Answers, its: Answers, class_counts: NDArray[np.int64], asked: Asked) -> Fidelity:
-        if own.logits is None or its.logits is None:
-            raise AssertionError("a classifier's answers hold its logits")
-        return fidelity(own.logits, its.logits, own.truth, class_counts)
+def _labels(dataset: datasets.Dataset) -> NDArray[np.int64]:
+    return np.asarray(dataset.with_format("numpy")[LABELS][:])

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from edgekd.distill.cache import OnRows, cached_logits
+from edgekd.distill.cache import cached_logits
 from edgekd.distill.collate import TEACHER_LOGITS, model_inputs
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.features import EMBEDDING_PROJECTOR, projector_between
 from edgekd.distill.fidelity import Fidelity
 from edgekd.distill.losses.embeddings import embedding_loss
 from edgekd.distill.losses.rows import Normaliser
+from edgekd.distill.shard_files import OnRows
 from edgekd.distill.tasks.base import Answers, Asked, Task
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash

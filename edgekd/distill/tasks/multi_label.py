@@ -13,25 +13,21 @@ from typing_extensions import override
 
 from edgekd.distill.collate import LABELS, TEACHER_LOGITS
 from edgekd.distill.evaluate import predict_logits
-from edgekd.distill.fidelity import Fidelity, fidelity
 from edgekd.distill.losses import binary_loss, multi_label_loss
 from edgekd.distill.losses.rows import Normaliser
-from edgekd.distill.tasks.base import Answers, Asked, Task
+from edgekd.distill.tasks.base import Answers
+from edgekd.distill.tasks.logits import LogitsTask
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.measures import f1, f1_micro
-from edgekd.task import TaskName
 from edgekd.teaching import SoftLoss
 
 
-class MultiLabel(Task):
+class MultiLabel(LogitsTask):
     """Binary cross entropy and micro F1, distilled label by label. A label applies from the probability 0.5 on.
 
     Units are pairs, example after example; the two classes of a pair are no and yes, so the logits of a pair with the
     logit z are -z/2 and z/2.
     """
-
-    def __init__(self, name: TaskName) -> None:
-        self.name = name
 
     @override
     def check_labels(self, model: Any, dataset: datasets.Dataset, name: str) -> None:
@@ -69,18 +65,11 @@ class MultiLabel(Task):
         )  # fmt: skip
 
     @override
-    def answers(
-        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None = None
-    ) -> Answers:
+    def units(
+        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         found = predict_logits(model, dataset, batch_size, pad_token_id).reshape(-1)
-        truth, wide = _labels(dataset).reshape(-1), found.astype(np.float64)
-        return Answers(
-            losses=np.logaddexp(0, wide) - truth * wide,
-            answers=(found > 0).astype(np.int64),
-            truth=truth,
-            confidences=1 / (1 + np.exp(-np.abs(wide))),
-            logits=np.stack([-found / 2, found / 2], axis=-1),
-        )
+        return np.stack([-found / 2, found / 2], axis=-1), _labels(dataset).reshape(-1)
 
     @override
     def score(self, found: Answers) -> float:
@@ -105,12 +94,6 @@ class MultiLabel(Task):
                 f"part, expected more than {needed:.3f}, that of all labels for every example. A student cannot learn "
                 "from it: fine-tune the teacher longer, or check that its labels are in the order of the data"
             )
-
-    @override
-    def fidelity(self, own: Answers, its: Answers, class_counts: NDArray[np.int64], asked: Asked) -> Fidelity:
-        if own.logits is None or its.logits is None:
-            raise AssertionError("a classifier's answers hold its logits")
-        return fidelity(own.logits, its.logits, own.truth, class_counts)
 
 
 def _labels(dataset: datasets.Dataset) -> NDArray[np.int64]:

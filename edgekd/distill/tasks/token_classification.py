@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -13,39 +12,37 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from edgekd.distill.arrow import flat_values
-from edgekd.distill.cache import Columns, OnRows, Question, cached_answers
+from edgekd.distill.cache import Columns, Question
 from edgekd.distill.collate import IGNORED, LABELS, TEACHER_LOGITS, Collator, model_inputs
-from edgekd.distill.evaluate import answers_of_logits, by_length, scaled_cross_entropy
-from edgekd.distill.fidelity import Fidelity, fidelity
+from edgekd.distill.evaluate import by_length
 from edgekd.distill.losses import distillation_loss, hard_target_loss
 from edgekd.distill.losses.rows import Normaliser
-from edgekd.distill.tasks.base import Answers, Asked, Task
+from edgekd.distill.tasks.logits import LogitsTask, check_classes
 from edgekd.errors import DataError, Diverged
-from edgekd.task import TaskName
 from edgekd.teaching import SoftLoss
 
 
-class TokenClassification(Task):
+class TokenClassification(LogitsTask):
     """Cross entropy and accuracy of labelled tokens, distilled from the teacher's logits for them.
 
     In a batch, labels are [B, tokens] with -100 where there is none, and the teacher's logits [B, most x classes]:
     those of the labelled tokens of a row one after the other, filled up with zeros.
     """
 
-    def __init__(self, name: TaskName) -> None:
-        self.name = name
+    @override
+    def units(
+        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        labels = labels_of(dataset)
+        flat = np.concatenate(token_logits(model, dataset, batch_size, pad_token_id))
+        return flat.reshape(len(labels), -1), labels
 
     @override
     def check_labels(self, model: Any, dataset: datasets.Dataset, name: str) -> None:
-        classes = getattr(getattr(model, "config", None), "num_labels", None)
         labels = labels_of(dataset)
         if not len(labels):
             raise DataError(f"training: no token of the {name} part has a label, expected some. Raise data.max_length")
-        if labels.min() < 0 or (classes is not None and labels.max() >= classes):
-            raise DataError(
-                f"training: found labels {labels.min()} to {labels.max()} in the {name} part, "
-                f"expected 0 to {'…' if classes is None else classes - 1}, as many as the model has"
-            )
+        check_classes(model, labels, name)
 
     @override
     def hard_loss(self, outputs: Any, batch: Mapping[str, Any], normaliser: Normaliser) -> torch.Tensor:
@@ -72,46 +69,12 @@ class TokenClassification(Task):
         )  # fmt: skip
 
     @override
-    def answers(
-        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None = None
-    ) -> Answers:
-        logits, labels = _asked(model, dataset, batch_size, pad_token_id)
-        losses, found, confidences = answers_of_logits(logits, labels)
-        return Answers(losses, found, labels, confidences, logits)
-
-    @override
-    def first_loss(
-        self, model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None = None
-    ) -> float:
-        return scaled_cross_entropy(*_asked(model, dataset, batch_size, pad_token_id))
-
-    @override
-    def cached(
-        self,
-        teacher: Any,
-        dataset: datasets.Dataset,
-        folder: Path,
-        *,
-        key: str,
-        batch_size: int,
-        pad_token_id: int | None,
-        on_rows: OnRows | None,
-        top_k: int = 0,
-    ) -> datasets.Dataset:
-        return cached_answers(
-            teacher, dataset, folder, TOKENS, key=key, batch_size=batch_size, pad_token_id=pad_token_id,
-            on_rows=on_rows,
-        )  # fmt: skip
+    def question(self, top_k: int) -> Question:
+        return TOKENS
 
     @override
     def class_counts(self, dataset: datasets.Dataset, classes: int) -> NDArray[np.int64]:
         return np.bincount(labels_of(dataset), minlength=classes)
-
-    @override
-    def fidelity(self, own: Answers, its: Answers, class_counts: NDArray[np.int64], asked: Asked) -> Fidelity:
-        if own.logits is None or its.logits is None:
-            raise AssertionError("a classifier's answers hold its logits")
-        return fidelity(own.logits, its.logits, own.truth, class_counts)
 
 
 def labels_of(dataset: datasets.Dataset) -> NDArray[np.int64]:
@@ -159,12 +122,3 @@ def _question(model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_
 
 
 TOKENS = Question((TEACHER_LOGITS,), _question)
-
-
-def _asked(
-    model: Any, dataset: datasets.Dataset, batch_size: int, pad_token_id: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits [units, classes] and labels [units]."""
-    labels = labels_of(dataset)
-    flat = np.concatenate(token_logits(model, dataset, batch_size, pad_token_id))
-    return flat.reshape(len(labels), -1), labels

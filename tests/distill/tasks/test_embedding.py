@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,19 +222,3 @@ def test_hidden_states_and_relations_may_be_matched_as_well(tmp_path: Path) -> N
     train(student, data, judges, both, tmp_path / "run", teacher=teacher, pad_token_id=0)
     assert TASK.answers(student, judges, 32, 0).loss < before
     assert [name for name, _ in student.named_parameters()] == names
-
-
-def test_two_processes_train_one_student_through_its_projector(tmp_path: Path) -> None:
-    program, root = Path(__file__).with_name("embedding_processes.py"), Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
-    run = subprocess.run(
-        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    first, second = (json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in range(2))
-    assert first == second
-    assert first["weights"] != first["before"]
-    assert not [name for name in first["names"] if "projector" in name]
-    losses = [epoch["validation_loss"] for epoch in first["result"]["history"]]
-    assert losses[-1] < losses[0]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tasks_data import model, tagged
+from tasks_data import model, several
 
 from edgekd.distill.collate import Collator, model_inputs
 from edgekd.distill.evaluate import predict_logits
@@ -14,11 +14,6 @@ from edgekd.distill.tasks import Answers, task_of
 from edgekd.errors import DataError, InputError, TrainingError
 
 TASK = task_of("multi-label-classification")
-
-
-def several() -> object:
-    plain = tagged().remove_columns("labels")
-    return plain.add_column("labels", [[row % 2, row // 2 % 2, 1] for row in range(12)])
 
 
 def test_units_are_pairs_and_their_loss_is_the_binary_one() -> None:
