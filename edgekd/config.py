@@ -284,7 +284,8 @@ def _fields_at(model: type[BaseModel], path: Path_) -> list[str]:
     """The keys that are allowed at `path` inside `model`."""
     current: list[type[BaseModel]] = [model]
     for part in path:
-        if isinstance(part, int):
+        # A number is a place in a list, an unknown word the user's own name in a table of models.
+        if isinstance(part, int) or not any(str(part) in m.model_fields for m in current):
             continue
         inner = [m.model_fields[str(part)].annotation for m in current if str(part) in m.model_fields]
         current = [found for annotation in inner for found in _models_in(annotation)]

@@ -8,6 +8,7 @@
         SpecError                     a student that cannot exist
         RecordError                   a record, manifest or other JSON file of ours
         DataError                     the user's data set
+        HostsError                    hosts.yaml
         UnitError                     "5 parsecs" where a duration belongs
       ToolError             exit 4    something on this machine is missing or failed
         MissingExtra                  an optional dependency is not installed
@@ -17,8 +18,11 @@
         ExportError                   export or parity failed
       HostError             exit 4    the board or the link to it
         ConnectError                  no connection
+        LinkLost                      there was a connection, and it broke
         CommandError                  the command ran and failed
         HostTimeout                   the command or the link did not answer in time
+          Stalled                     nothing moved for a while
+        DiskFull                      the board has no room
       MeasureError          exit 4    samples unreadable or impossible
       SecurityError         exit 5    refused: unknown host key, unsafe file
 
@@ -76,6 +80,10 @@ class DataError(InputError):
     """The user's data set is missing, empty or malformed."""
 
 
+class HostsError(InputError):
+    """The user's hosts.yaml is wrong."""
+
+
 class UnitError(InputError):
     """A quantity without a unit, or with one that does not belong there."""
 
@@ -121,6 +129,10 @@ class ConnectError(HostError):
     """No connection to the board."""
 
 
+class LinkLost(HostError):
+    """The connection to the board broke; another one may do."""
+
+
 class CommandError(HostError):
     """A command ran on the host and failed."""
 
@@ -133,6 +145,14 @@ class CommandError(HostError):
 
 class HostTimeout(HostError):
     """The command or the link did not answer in time."""
+
+
+class Stalled(HostTimeout):
+    """Nothing moved for a while, though the connection stands; another one may do."""
+
+
+class DiskFull(HostError):
+    """The board has no room for what was to be stored there."""
 
 
 class MeasureError(EdgekdError):

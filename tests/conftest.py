@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,8 @@ UsePAM no
 UseDNS no
 MaxStartups 100
 MaxSessions 50
-Subsystem sftp internal-sftp
 """
+_SFTP = "Subsystem sftp internal-sftp"
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,50 @@ def make_key(path: Path) -> Path:
     return path
 
 
+StartBoard = Callable[..., Board]
+
+
 @pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+def start_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBoard]:
+    """Starts SSH servers with keys of their own; further lines go into their configuration."""
     if SSHD is None:
         pytest.skip("no sshd on this machine: install openssh-server to run the tests over SSH")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)  # sshd of root refuses to start without it
-    folder = tmp_path_factory.mktemp("sshd")
-    make_key(folder / "host_key")
-    shutil.copy(make_key(folder / "client_key").with_suffix(".pub"), folder / "authorized_keys")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder))
-    with (folder / "sshd.log").open("wb") as log:
-        server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdout=log)
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start(*lines: str, sftp: bool = True) -> Board:
+        folder = tmp_path_factory.mktemp("sshd")
+        make_key(folder / "host_key")
+        shutil.copy(make_key(folder / "client_key").with_suffix(".pub"), folder / "authorized_keys")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        text = "\n".join([_CONFIG.format(port=port, folder=folder), _SFTP if sftp else "", *lines, ""])
+        (folder / "sshd_config").write_text(text)
+        with (folder / "sshd.log").open("wb") as log:
+            servers.append(
+                subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdout=log)
+            )
+        _await_banner(servers[-1], port, folder / "sshd.log")
+        return Board(folder, port, getpass.getuser())
+
     try:
-        _await_banner(server, port, folder / "sshd.log")
-        yield Board(folder, port, getpass.getuser())
+        yield start
     finally:
-        server.terminate()
-        server.wait(timeout=10)
+        for server in servers:
+            server.terminate()
+            server.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def board(start_board: StartBoard) -> Board:
+    return start_board()
+
+
+@pytest.fixture(scope="session")
+def bare_board(start_board: StartBoard) -> Board:
+    """A board that offers no SFTP, as those with dropbear."""
+    return start_board(sftp=False)
 
 
 def _await_banner(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

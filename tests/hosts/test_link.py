@@ -11,7 +11,9 @@ import pytest
 from edgekd.errors import ConnectError, InputError, SecurityError
 from edgekd.hosts import link
 from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.hops import connected
 from edgekd.hosts.open import open_host
+from edgekd.hosts.target import Hop, Login
 
 
 @pytest.fixture
@@ -119,7 +121,8 @@ def test_server_that_says_nothing_is_given_up(
 
 
 def test_connection_uses_neither_cbc_nor_broken_hashes(board: Any, known: Path, tmp_path: Path) -> None:
-    transport = link.connect(SshAddress("127.0.0.1", board.port, board.user), key=board.key, known_hosts=known)
+    hop = Hop(SshAddress("127.0.0.1", board.port, board.user), Login(board.key), known)
+    transport = connected([hop]).transport
     try:
         assert "cbc" not in transport.local_cipher + transport.remote_cipher
         assert not {"hmac-sha1", "hmac-md5"} & {transport.local_mac, transport.remote_mac}

@@ -1,0 +1,70 @@
+"""Stands for the program adb in tests: it runs what is asked for on this machine, in a session of its own as adbd does.
+
+Like adb 29 it ends with status 0 whatever the command did. STAND_IN_ADB holds a folder: `calls` there keeps each call,
+`cut` says after how many bytes of output the phone goes away, `gone` that it is not there, `slow` that push never ends.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STATE = Path(os.environ["STAND_IN_ADB"])
+SERIAL = "PHONE1"
+
+
+def main(argv: list[str]) -> int:
+    with (STATE / "calls").open("a") as calls:
+        calls.write(json.dumps(argv) + "\n")
+    if argv[:1] != ["-s"] or argv[1:2] != [SERIAL] or (STATE / "gone").exists():
+        print(f"error: device '{argv[1]}' not found", file=sys.stderr)
+        return 1
+    verb, rest = argv[2], argv[3:]
+    if verb == "get-state":
+        print((STATE / "state").read_text() if (STATE / "state").exists() else "device")
+        return 0
+    if verb == "push":
+        return push(*rest)
+    if verb == "exec-out":
+        return run(*rest)
+    print(f"adb: unknown command {verb}", file=sys.stderr)
+    return 1
+
+
+def push(dashes: str, local: str, remote: str) -> int:
+    assert dashes == "--"
+    if (STATE / "slow").exists():
+        time.sleep(60)
+    cut = STATE / "cut"
+    if cut.exists():
+        with open(local, "rb") as source, open(remote, "wb") as target:
+            target.write(source.read(int(cut.read_text())))
+        print("adb: error: failed to copy: device offline", file=sys.stderr)
+        return 1
+    shutil.copyfile(local, remote)
+    return 0
+
+
+def run(line: str) -> int:
+    phone = subprocess.Popen(
+        ["sh", "-c", line],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    cut = STATE / "cut"
+    left = int(cut.read_text()) if cut.exists() else 1 << 62
+    while left > 0 and (data := os.read(phone.stdout.fileno(), min(65536, left))):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        left -= len(data)
+    if left > 0:
+        phone.wait()
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
