@@ -34,6 +34,8 @@ A message says where, what was found, what was expected and how to mend it, in o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_PASS = 0
 EXIT_SLA_MISSED = 1
 EXIT_USAGE = 2
@@ -42,6 +44,22 @@ EXIT_INFRASTRUCTURE = 4
 EXIT_SECURITY = 5
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+# Where several boards end differently, one code speaks for all: what somebody must look at first.
+_WORST_FIRST = (
+    EXIT_INTERRUPTED,
+    EXIT_BUG,
+    EXIT_SECURITY,
+    EXIT_INFRASTRUCTURE,
+    EXIT_USAGE,
+    EXIT_SLA_MISSED,
+    EXIT_INCONCLUSIVE,
+)
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """The code that speaks for all of `codes`: 130, 70, 5, 4, 2, 1, 3, in this order, and 0 for none of these."""
+    found = set(codes)
+    return next((code for code in _WORST_FIRST if code in found), EXIT_PASS)
 
 
 class EdgekdError(Exception):

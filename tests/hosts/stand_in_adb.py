@@ -11,26 +11,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 STATE = Path(os.environ["STAND_IN_ADB"])
 SERIAL = "PHONE1"
+
+
+def say(text: str, stream: TextIO = sys.stderr) -> None:
+    stream.write(f"{text}\n")
 
 
 def main(argv: list[str]) -> int:
     with (STATE / "calls").open("a") as calls:
         calls.write(json.dumps(argv) + "\n")
     if argv[:1] != ["-s"] or argv[1:2] != [SERIAL] or (STATE / "gone").exists():
-        print(f"error: device '{argv[1]}' not found", file=sys.stderr)
+        say(f"error: device '{argv[1]}' not found")
         return 1
     verb, rest = argv[2], argv[3:]
     if verb == "get-state":
-        print((STATE / "state").read_text() if (STATE / "state").exists() else "device")
+        say((STATE / "state").read_text() if (STATE / "state").exists() else "device", sys.stdout)
         return 0
     if verb == "push":
         return push(*rest)
     if verb == "exec-out":
         return run(*rest)
-    print(f"adb: unknown command {verb}", file=sys.stderr)
+    say(f"adb: unknown command {verb}")
     return 1
 
 
@@ -40,9 +45,9 @@ def push(dashes: str, local: str, remote: str) -> int:
         time.sleep(60)
     cut = STATE / "cut"
     if cut.exists():
-        with open(local, "rb") as source, open(remote, "wb") as target:
+        with Path(local).open("rb") as source, Path(remote).open("wb") as target:
             target.write(source.read(int(cut.read_text())))
-        print("adb: error: failed to copy: device offline", file=sys.stderr)
+        say("adb: error: failed to copy: device offline")
         return 1
     shutil.copyfile(local, remote)
     return 0

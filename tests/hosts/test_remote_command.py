@@ -41,7 +41,7 @@ def test_process_left_in_the_background_does_not_hold_up_the_command(transport: 
     start = time.monotonic()
     argv = ["sh", "-c", "echo done; sleep 5 &"]
     done = run_command(transport, argv, name="b", folder=str(tmp_path), timeout_s=20, max_output_bytes=100)
-    assert (done.exit_status, done.stdout) == (0, "done\n")
+    assert (done.exit_status, done.out) == (0, b"done\n")
     assert time.monotonic() - start < 4
 
 

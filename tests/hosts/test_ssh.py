@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import HostError, HostTimeout
+from edgekd.errors import HostTimeout
 from edgekd.hosts.open import open_host
 
 pytestmark = pytest.mark.usefixtures("board")

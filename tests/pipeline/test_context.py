@@ -7,9 +7,10 @@ from tiny_recipe import TINY
 
 from edgekd.errors import ProfileError, RecordError
 from edgekd.files import write_json
+from edgekd.host_choice import HostChoice
 from edgekd.pipeline import context as module
 from edgekd.pipeline.context import Context, Silent, data_facts, file_facts, inputs_hash, model_facts, open_choice
-from edgekd.recipe import Data, HostChoice, load_recipe
+from edgekd.recipe import Data, load_recipe
 
 
 def test_the_hash_of_inputs_depends_on_each_of_them_and_on_their_order() -> None:
