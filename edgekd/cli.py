@@ -136,12 +136,9 @@ def _run(
 @app.command("run")
 @guarded
 def run_command(
-    recipe: opt.RecipeName,
-    overrides: opt.Overrides = None,
-    out: opt.Out = None,
-    dry_run: opt.DryRun = False,
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False,
     again: opt.Again = None,
-) -> int:
+) -> int:  # fmt: skip
     """Run every step of a recipe, and only what has changed: teacher, size, distill, export, bench, gate, report."""
     return _run(recipe, overrides, out, only=None, dry_run=dry_run, again=again)
 
@@ -167,14 +164,10 @@ class _SizeCommand(TyperCommand):
 @app.command("size", cls=_SizeCommand)
 @guarded
 def size_command(
-    recipe: opt.RecipeName,
-    overrides: opt.Overrides = None,
-    out: opt.Out = None,
-    dry_run: opt.DryRun = False,
-    explain: opt.Explain = None,
-    compare: opt.Compare = None,
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False,
+    explain: opt.Explain = None, compare: opt.Compare = None,
     as_json: Annotated[bool, Option("--json", help="With --explain or --compare: the same for programs.")] = False,
-) -> int:
+) -> int:  # fmt: skip
     """Find the students that fit the device and the deadline, and prove the best of them untrained on the host."""
     if explain is None and compare is None and not as_json:
         return _run(recipe, overrides, out, only="size", dry_run=dry_run)
