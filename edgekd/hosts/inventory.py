@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, model_validator
 
-from edgekd.config import MAX_YAML_BYTES, Model, source_from_text, validated
+from edgekd.config import MAX_DEPTH, MAX_YAML_BYTES, Model, source_from_text, validated
 from edgekd.errors import HostsError, InputError, SecurityError
 from edgekd.files import open_or_fail
 from edgekd.hosts.grammar import (
@@ -200,8 +200,8 @@ def _refuse_secrets(text: str, name: str) -> None:
         match = _LINE.match(line)
         _refuse_secret(match["key"] if match else None, match["value"] if match else line, f"{name}:{number}")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            return  # which the strict loader refuses; a node that holds itself has no end
+        if not _has_an_end(text):
+            return  # which the strict loader refuses
         for key, node in _scalars(yaml.compose(text, Loader=yaml.SafeLoader), None):
             _refuse_secret(key, node.value, f"{name}:{node.start_mark.line + 1}")
     except (yaml.YAMLError, RecursionError, ValueError):
@@ -213,6 +213,16 @@ def _refuse_secret(key: str | None, value: str, place: str) -> None:
         raise SecurityError(f"{place}: found a password inside a URL, {_WAY_OUT}")
     if key is not None and _SECRET_KEY.search(key) and value and not is_reference(value):
         raise SecurityError(f"{place}: found a secret in plain words at {printable(key, 40)!r}, {_WAY_OUT}")
+
+
+def _has_an_end(text: str) -> bool:
+    """Whether the nodes in `text` can be walked: none holds itself, and none lies too deep to be one of ours."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH + 1:
+            return False
+    return True
 
 
 def _scalars(node: Any, key: str | None) -> Iterator[tuple[str | None, Any]]:
