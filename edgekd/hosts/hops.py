@@ -14,6 +14,8 @@ from edgekd.hosts.link import KEEPALIVE_S, check_identity, host_key, negotiated,
 from edgekd.hosts.login import authenticate, prepared
 from edgekd.hosts.target import Hop
 
+_JOIN_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -26,6 +28,7 @@ class Link:
         """Disconnect from the board, then from each server on the way; a second call does nothing."""
         for transport in (self.transport, *reversed(self.through)):
             transport.close()
+            transport.join(timeout=_JOIN_S)
 
 
 def connected(hops: Sequence[Hop]) -> Link:
@@ -34,8 +37,9 @@ def connected(hops: Sequence[Hop]) -> Link:
     Errors: SecurityError when the key of a hop is unknown or another one; ConnectError when there is no connection or
     a login is refused; InputError when a login cannot be used. Then no later hop was contacted.
     """
-    with contextlib.ExitStack() as opened:
-        logins = [prepared(hop) for hop in hops]  # a wrong key file is told before anything is sent
+    with contextlib.ExitStack() as prepared_logins, contextlib.ExitStack() as opened:
+        # All of them first: a wrong key file is told before anything is sent.
+        logins = [prepared_logins.enter_context(prepared(hop)) for hop in hops]
         transports: list[paramiko.Transport] = []
         for hop, login in zip(hops, logins, strict=True):
             known = read_known_hosts(hop.known_hosts).get(hop.address.entry, [])

@@ -31,6 +31,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 # paramiko is named here so that every module of this folder gets it, or MissingExtra, in one place.
 __all__ = ["BROKEN", "check_identity", "host_key", "negotiated", "paramiko"]
 
+# Each address of a name gets that long, so that a broken IPv6 does not keep a good IPv4 waiting.
+DIAL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 15.0
 LINK_TIMEOUT_S = 15.0
 KEEPALIVE_S = 5
@@ -119,13 +121,13 @@ def _how_to_trust(address: SshAddress, found: HostKey | None = None) -> str:
 
 def _open_socket(address: SshAddress) -> socket.socket:
     try:
-        wire = socket.create_connection((address.host, address.port), timeout=CONNECT_TIMEOUT_S)
+        wire = socket.create_connection((address.host, address.port), timeout=DIAL_TIMEOUT_S)
     except socket.gaierror:
         raise ConnectError(f"{address.url}: no such host name. Check the spelling and the network") from None
     except ConnectionRefusedError:
         raise ConnectError(f"{address.url}: nothing listens on port {address.port}. Is sshd running there?") from None
     except TimeoutError:
-        raise ConnectError(f"{address.url}: no answer within {CONNECT_TIMEOUT_S:.0f} s. Is the board on?") from None
+        raise ConnectError(f"{address.url}: no answer within {DIAL_TIMEOUT_S:.0f} s. Is the board on?") from None
     except OSError as error:
         raise ConnectError(f"{address.url}: cannot be reached ({error.strerror or error})") from None
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

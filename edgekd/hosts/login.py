@@ -6,8 +6,9 @@ never answered, and nothing is forwarded.
 
 from __future__ import annotations
 
+import contextlib
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgekd.errors import ConnectError, InputError, SecurityError
@@ -22,18 +23,20 @@ MOST_AGENT_KEYS = 5
 Prepared = Sequence[paramiko.PKey] | str
 
 
-def prepared(hop: Hop) -> Prepared:
+@contextlib.contextmanager
+def prepared(hop: Hop) -> Iterator[Prepared]:
     """The keys of `hop`'s login, or its password, before anything is sent. Errors: InputError, SecurityError."""
     address = hop.address
     if address.user is None:
         raise InputError(f"{address.url}: names no account, expected ssh://USER@{address.name}")
     login = hop.login.checked(address.name)
     if login.password is not None:
-        return login.password.value()
-    if login.agent:
-        return _agent_keys(address.name)
-    assert login.key is not None  # noqa: S101  checked() has seen to it
-    return [_private_key(login.key)]
+        yield login.password.value()
+    elif login.agent:
+        with _agent_keys(address.name) as keys:
+            yield keys
+    elif login.key is not None:
+        yield [_private_key(login.key)]
 
 
 def authenticate(transport: paramiko.Transport, hop: Hop, login: Prepared) -> None:
@@ -75,11 +78,19 @@ def _refused(hop: Hop) -> str:
     return f"does not accept the key {hop.login.key}. Add its public part to ~{user}/.ssh/authorized_keys on the board"
 
 
-def _agent_keys(name: str) -> list[paramiko.PKey]:
+@contextlib.contextmanager
+def _agent_keys(name: str) -> Iterator[list[paramiko.PKey]]:
     try:
-        keys: list[paramiko.PKey] = list(paramiko.Agent().get_keys())
+        agent = paramiko.Agent()
     except BROKEN as error:
         raise InputError(f"{name}: the SSH agent cannot be asked ({printable(str(error), 200)})") from None
+    with contextlib.closing(agent):
+        keys: list[paramiko.PKey] = list(agent.get_keys())
+        _require_some(name, keys)
+        yield keys
+
+
+def _require_some(name: str, keys: Sequence[paramiko.PKey]) -> None:
     if not keys:
         raise InputError(f"{name}: the SSH agent holds no key, or none runs. Start it, then: ssh-add FILE")
     if len(keys) > MOST_AGENT_KEYS:
@@ -87,7 +98,6 @@ def _agent_keys(name: str) -> list[paramiko.PKey]:
             f"{name}: the SSH agent holds {len(keys)} keys, more than the {MOST_AGENT_KEYS} a server lets one try. "
             "Name the one to use: key: FILE"
         )
-    return keys
 
 
 def _private_key(path: Path) -> paramiko.PKey:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the servers that several tests share
+
 STAND_IN = Path(__file__).with_name("stand_in_adb.py")
 
 
