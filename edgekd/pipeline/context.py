@@ -171,9 +171,11 @@ class Context:
         Errors: InputError when it has another, or hosts.yaml calls it another device, for its latencies would say
         nothing about the device; HostError.
         """
+        from edgekd.hosts.open import open_target
+
         target = target_of(self.recipe.host, self.base)
         _require_device(target, self.profile)
-        with open_choice(self.recipe.host, self.base) as host:
+        with open_target(target) as host:
             mend = "Set host.url to such a board, or device to another"
             require_isa(host, self.profile, mend)
             yield host
