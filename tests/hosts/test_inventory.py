@@ -29,6 +29,13 @@ def test_file_is_read(tmp_path: Path) -> None:
     assert found.hosts["pi5"].agent is False
 
 
+def test_example_of_the_documentation_is_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
+    found = inventory_from_text(page.partition("```yaml\n")[2].partition("```")[0], "docs/hosts.md")
+    assert list(found.hosts) == ["pi5", "orin", "pixel", "termux"]
+    assert found.hosts["orin"].jump[0].url == "ssh://me@bastion.example:2222"
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o660])
 def test_file_that_others_may_write_is_refused(mode: int, tmp_path: Path) -> None:
     with pytest.raises(SecurityError, match=r"others may write it.*chmod go-w"):
