@@ -16,7 +16,8 @@ class Wire:
     """Forwards connections from `port` to `target` on loopback.
 
     `sent` and `received` count bytes to and from the board. Each of `cuts` holds for one connection, in order: it is
-    reset after so many bytes to the board. `stall_after` stops taking bytes to the board for good, with the link up.
+    reset after so many bytes to the board. `stall_after` stops taking bytes to the board for good, with the link up;
+    `refuse` takes no connection after the present ones.
     """
 
     def __init__(self, target: int, *, cuts: tuple[int, ...] = (), stall_after: int | None = None) -> None:
@@ -24,6 +25,7 @@ class Wire:
         self.received = 0
         self.connections = 0
         self.stall_after = stall_after
+        self.refuse = False
         self._target = target
         self._cuts = list(cuts)
         self._open: list[socket.socket] = []
@@ -65,6 +67,9 @@ class Wire:
             while data := near.recv(CHUNK_BYTES):
                 if cut is not None and passed + len(data) > cut:
                     far.sendall(data[: cut - passed])
+                    if self.refuse:
+                        self._server.shutdown(socket.SHUT_RDWR)
+                        self._server.close()
                     _reset(near)
                     break
                 passed += len(data)

@@ -34,6 +34,8 @@ _CONNECT_S, _STOP_S = 20.0, 12.0
 _FILE_TIMEOUT_S = 120.0
 _SCRIPT_OUTPUT_BYTES = 16384
 _FRAME_BYTES = 4096
+# What adb says of a phone that went away, and of nothing else that can go wrong with a push.
+_GONE = (b"offline", b"device '", b"closed", b"protocol fault", b"no devices", b"unauthorized")
 _SIGNALLED = range(129, 129 + 64)  # what a shell makes of a command that a signal ended
 
 # Arguments: mark, folder, most bytes of each output, names of their files, then the command.
@@ -137,8 +139,11 @@ class AdbHost:
             with whole.open("wb") as target:
                 shutil.copyfileobj(stream, target)
             status, _, err = self._call("push", "--", str(whole), f"{self._folder}/{part}", timeout_s=timeout_s)
-        if status != 0:
+        if status != 0 and any(word in err for word in _GONE):
             raise self._link_error(f"sending {part}", err)
+        if status != 0:
+            said = printable(" ".join(err.decode(errors="backslashreplace").split()), 300) or "nothing"
+            raise HostError(f"{self.name}: {part} cannot be written there; adb said: {said}")
 
     def _completed(self, argv: tuple[str, ...], *, timeout_s: float, max_output_bytes: int) -> Completed:
         status, out, err = self._ended(

@@ -41,6 +41,7 @@ _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY")
 _LINE = re.compile(
     r"""^[\s{,-]*["']?(?P<key>[A-Za-z0-9_.-]+)["']?\s*:\s+["']?(?P<value>[^"'#\s{\[|>][^"'#]*?)["']?\s*(#.*)?$"""
 )
+_URL_WITH_PASSWORD = re.compile(r"""://[^/\s"',]*:[^/\s"',]*@""")
 _WAY_OUT = "expected a reference: env:NAME or file:PATH. Remove it from the file, and change it where it was in use"
 
 
@@ -197,8 +198,11 @@ def _refuse_secrets(text: str, name: str) -> None:
                 f"{name}:{number}: found a private key itself, expected the path of its file: key: PATH"
             )
         # By lines first, since a secret such as '!word' or '%word' is no value to YAML, and its messages would show it.
+        if _URL_WITH_PASSWORD.search(line):
+            raise SecurityError(f"{name}:{number}: found a password inside a URL, {_WAY_OUT}")
         match = _LINE.match(line)
-        _refuse_secret(match["key"] if match else None, match["value"] if match else line, f"{name}:{number}")
+        if match:
+            _refuse_secret(match["key"], match["value"], f"{name}:{number}")
     try:
         if not _has_an_end(text):
             return  # which the strict loader refuses

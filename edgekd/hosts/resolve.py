@@ -98,7 +98,7 @@ def _target(name: str, entry: Entry, base: Path) -> Target:
         python=entry.python,
         workspace=entry.workspace,
         jump=tuple(_hop(jump, known, base) for jump in entry.jump),
-        device=entry.device,
+        device=_device(entry.device, base),
     )
 
 
@@ -110,6 +110,13 @@ def _hop(jump: Jump, known: Path | None, base: Path) -> Hop:
 def _login(one: Entry | Jump, base: Path) -> Login:
     secret = None if one.password is None else Secret(one.password, base)
     return Login(_located(one.key, base), one.agent, secret)
+
+
+def _device(name: str | None, base: Path) -> str | None:
+    """A profile's name as it is, and a file from the folder of hosts.yaml, as load_profile tells them apart."""
+    if name is None or not ("/" in name or name.endswith((".yaml", ".yml"))):
+        return name
+    return str(_located(name, base))
 
 
 def _located(path: str | None, base: Path) -> Path | None:

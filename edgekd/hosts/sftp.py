@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -18,6 +19,9 @@ _OPEN_S = 20.0
 _CHUNK_BYTES = 32768  # the largest that every SFTP server answers in one packet
 # As many packets are on their way at once as are answered in about that time, so that a slow line shows that it moves.
 _QUICK_S, _SLOW_S, _MOST_CHUNKS = 0.1, 1.0, 128
+
+# A server may answer what is no SFTP, or text that is no UTF-8, which paramiko passes on as errors of Python.
+_ODD = (*BROKEN, paramiko.SFTPError, struct.error, ValueError)
 
 
 class Sftp:
@@ -34,12 +38,18 @@ class Sftp:
         """Whether the board offers SFTP at all. Errors: HostTimeout, LinkLost, HostError."""
         if self._client is not None:
             return True
-        channel = self._transport.open_session(timeout=_OPEN_S)
+        try:
+            channel = self._transport.open_session(timeout=_OPEN_S)
+        except paramiko.ChannelException as error:
+            raise HostError(f"{self._name}: the board opens no further session ({_said(error)})") from None
+        except BROKEN as error:
+            raise LinkLost(f"{self._name}: the link broke ({_said(error)})") from None
         with Watch(channel.close, timeout_s=_OPEN_S) as watch:
             try:
                 channel.invoke_subsystem("sftp")
                 self._client = paramiko.SFTPClient(channel)
-            except BROKEN as error:
+            except _ODD as error:
+                channel.close()
                 if watch.ran_out:
                     raise HostTimeout(f"{self._name}: SFTP did not answer within {text_from_s(_OPEN_S)}") from None
                 if not self._transport.is_active():
@@ -115,7 +125,7 @@ class Sftp:
         try:
             with watch:
                 yield client, watch
-        except (*BROKEN, paramiko.SFTPError) as error:
+        except _ODD as error:
             broken = channel.closed or not self._transport.is_active() or not isinstance(error, OSError)
             if broken:
                 self.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from edgekd.errors import DiskFull, HostError, HostTimeout, LinkLost, Stalled
+from edgekd.errors import ConnectError, DiskFull, HostError, HostTimeout, LinkLost, Stalled
 from edgekd.files import open_or_fail
 from edgekd.hosts.base import Completed
 from edgekd.hosts.board_scripts import (
@@ -35,7 +35,7 @@ from edgekd.text import printable
 from edgekd.units import text_from_bytes
 
 ATTEMPTS = 3
-_PAUSE_S = 0.2
+_PAUSE_S = 1.0  # before the second attempt; four times that before the third
 # What a board needs beside the file itself: a result, a log, what the file system keeps of both.
 SPARE_BYTES = 1 << 20
 _CLEANING_S = 20.0
@@ -87,16 +87,18 @@ def bring(board: Carrier, content: Content, place: str, *, timeout_s: float) -> 
     """Make `place` on the board hold `content`; False when it did so before, by the board's own hash.
 
     A link that breaks or stalls is tried again, up to ATTEMPTS in all; what would fail again the same way is not.
-    Errors: DiskFull, HostTimeout after `timeout_s`, LinkLost, HostError.
+    Errors: DiskFull, HostTimeout after `timeout_s`, LinkLost, ConnectError, HostError.
     """
     end = time.monotonic() + timeout_s
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _bring_once(board, content, place, end)
-        except (LinkLost, Stalled):
-            if attempt == ATTEMPTS or time.monotonic() >= end:
+        except (LinkLost, Stalled, ConnectError) as error:
+            # A board that was never reached will not be now; one that was may be on its way back.
+            first = attempt == 1 and isinstance(error, ConnectError)
+            if first or attempt == ATTEMPTS or time.monotonic() >= end:
                 raise
-            time.sleep(_PAUSE_S * attempt)
+            time.sleep(_PAUSE_S * attempt**2)
     raise AssertionError  # the last attempt returns or raises
 
 

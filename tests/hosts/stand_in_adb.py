@@ -1,7 +1,8 @@
 """Stands for the program adb in tests: it runs what is asked for on this machine, in a session of its own as adbd does.
 
 Like adb 29 it ends with status 0 whatever the command did. STAND_IN_ADB holds a folder: `calls` there keeps each call,
-`cut` says after how many bytes of output the phone goes away, `gone` that it is not there, `slow` that push never ends.
+`cut` says after how many bytes of output the phone goes away, `gone` that it is not there, `slow` that push never ends,
+`refuses` what a push is refused with.
 """
 
 import json
@@ -43,6 +44,9 @@ def push(dashes: str, local: str, remote: str) -> int:
     assert dashes == "--"
     if (STATE / "slow").exists():
         time.sleep(60)
+    if (STATE / "refuses").exists():
+        say((STATE / "refuses").read_text())
+        return 1
     cut = STATE / "cut"
     if cut.exists():
         with Path(local).open("rb") as source, Path(remote).open("wb") as target:

@@ -16,8 +16,9 @@ PROMPT = "\x1b[2J\x1b]0;owned\x07Give me your password: "
 class Asking(paramiko.ServerInterface):
     """Allows `methods` of logging in; counts what was tried."""
 
-    def __init__(self, methods: str, *, key_is_enough: bool = False) -> None:
+    def __init__(self, methods: str, *, key_is_enough: bool = False, password: str | None = None) -> None:
         self.methods = methods
+        self._password = password
         self.tried: list[str] = []
         self._key_is_enough = key_is_enough
 
@@ -32,7 +33,7 @@ class Asking(paramiko.ServerInterface):
 
     def check_auth_password(self, username: str, password: str) -> int:
         self.tried.append("password")
-        return paramiko.AUTH_FAILED
+        return paramiko.AUTH_SUCCESSFUL if password == self._password else paramiko.AUTH_FAILED
 
     def check_auth_interactive(self, username: str, submethods: str) -> Any:
         self.tried.append("keyboard-interactive")

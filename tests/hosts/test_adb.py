@@ -85,6 +85,15 @@ def test_broken_push_leaves_the_old_file_and_is_tried_again(
     assert (tmp_path / "work" / "blobs" / "m").read_bytes() == local.read_bytes()
 
 
+def test_push_that_the_phone_refuses_is_not_tried_again(adb: Path, phone: AdbHost, tmp_path: Path) -> None:
+    local = tmp_path / "model"
+    local.write_bytes(b"data")
+    (adb / "refuses").write_text("adb: error: failed to copy: remote couldn't create file: Permission denied")
+    with pytest.raises(HostError, match=r"cannot be written there; adb said: .*Permission denied"):
+        phone.put(local, "blobs/m")
+    assert [call[2] for call in calls(adb)].count("push") == 1
+
+
 def test_push_past_its_deadline_is_stopped(adb: Path, phone: AdbHost, tmp_path: Path) -> None:
     local = tmp_path / "model"
     local.write_bytes(b"data")

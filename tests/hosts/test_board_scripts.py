@@ -107,6 +107,7 @@ def test_phone_with_termux_is_a_board_like_any_other(start_board: Any, tmp_path:
     for tool in TOOLS:
         (prefix / tool).symlink_to(str(BUSYBOX or shutil.which(tool)))
     (prefix / "python").symlink_to(Path(sys.executable).resolve())
+    (tmp_path / ".bashrc").write_text("echo Welcome to Termux; echo You have mail >&2\n")
     phone = start_board(f"SetEnv PATH={prefix} HOME={tmp_path}")
     known = phone.known_hosts(tmp_path / "known")
     local = tmp_path / "model"
@@ -116,7 +117,8 @@ def test_phone_with_termux_is_a_board_like_any_other(start_board: Any, tmp_path:
     ) as host:
         assert host.put(local, "blobs/m") is True
         assert host.put(local, "blobs/m") is False
-        assert host.run(["sh", "-c", "echo $PATH"], timeout_s=20).stdout.strip() == str(prefix)
+        shown = host.run(["sh", "-c", "echo $PATH"], timeout_s=20)
+        assert (shown.stdout.strip(), shown.stderr) == (str(prefix), "")
         assert host.run([host.python, "-c", "print(6 * 7)"], timeout_s=20).stdout == "42\n"
         assert host.run(["python3", "-c", ""], timeout_s=20).exit_status == 127
         with pytest.raises(remote_command.HostTimeout):

@@ -81,6 +81,18 @@ def test_refused_password_is_in_no_message_log_or_traceback(
     assert error.__cause__ is None
 
 
+def test_password_logs_in_where_it_was_asked_for_by_reference(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text(f"{WORD}\n")
+    (tmp_path / "word").chmod(0o600)
+    interface = Asking("password", password=WORD)
+    with stub_server(interface) as (port, key):
+        known = tmp_path / "stub_known"
+        known.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        login = Login(password=Secret("file:word", tmp_path))
+        connected([Hop(SshAddress("127.0.0.1", port, "u"), login, known)]).close()
+    assert interface.tried == ["password"]
+
+
 def test_password_that_is_not_set_is_told_before_the_server_is_contacted(tmp_path: Path) -> None:
     interface = Asking("password")
     error = refused(Login(password=Secret("env:EDGEKD_NO_SUCH_WORD", tmp_path)), interface, tmp_path)

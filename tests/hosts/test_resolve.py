@@ -48,6 +48,14 @@ def test_name_stands_for_all_that_is_said_of_it(hosts: Path, tmp_path: Path) -> 
     assert (found.python, found.workspace, found.device) == ("/opt/py/bin/python3", "work", "raspberry-pi-5")
 
 
+def test_file_of_a_device_stands_where_hosts_yaml_does(tmp_path: Path) -> None:
+    path = tmp_path / "h.yaml"
+    path.write_text("hosts: {a: {url: local, device: boards/pi5/profile.yaml}, b: {url: local, device: jetson}}")
+    path.chmod(0o600)
+    assert target_from_text("a", hosts=path).device == str(tmp_path / "boards" / "pi5" / "profile.yaml")
+    assert target_from_text("b", hosts=path).device == "jetson"
+
+
 def test_jumps_have_logins_and_trusted_keys_of_their_own(hosts: Path, tmp_path: Path) -> None:
     found = target_from_text("far", hosts=hosts)
     first, second = found.jump
