@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from edgekd import __version__
+from edgekd import options as opt
 from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PASS, EdgekdError
 from edgekd.files import write_error
 from edgekd.text import printable
@@ -35,17 +36,6 @@ app = typer.Typer(
 )
 devices = typer.Typer(help="What edgekd knows of devices, and which boards it trusts.", no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
 app.add_typer(devices, name="devices")
-
-RecipeName = Annotated[
-    str, Argument(metavar="RECIPE", help="A recipe file, or the name of one that ships with edgekd.")
-]
-Overrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as --set sla.latency.p95='5 ms'. May be repeated.")]  # fmt: skip
-Out = Annotated[Path | None, Option("--out", help="The run folder; runs/NAME by default.")]
-Again = Annotated[list[str] | None, Option("--again", metavar="STEP", help="Run this step although nothing has changed, such as bench after a noisy verdict. May be repeated.")]  # fmt: skip
-DryRun = Annotated[bool, Option("--dry-run", help="Print the resolved recipe, the plan and what is found in the data, and do nothing.")]  # fmt: skip
-
-Explain = Annotated[str | None, Option(metavar="[STUDENT]", help="Measure nothing; show where the time and memory of a student go, and what one step would buy. Of the chosen student by default. Stands after RECIPE.")]  # fmt: skip
-Compare = Annotated[str | None, Option(metavar="A,B,C", help="Measure nothing; show students side by side: names of the space, small, medium, large, chosen, teacher.")]  # fmt: skip
 
 
 def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -146,15 +136,18 @@ def _run(
 @app.command("run")
 @guarded
 def run_command(
-    recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False, again: Again = None
-) -> int:
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False,
+    again: opt.Again = None,
+) -> int:  # fmt: skip
     """Run every step of a recipe, and only what has changed: teacher, size, distill, export, bench, gate, report."""
     return _run(recipe, overrides, out, only=None, dry_run=dry_run, again=again)
 
 
 @app.command("teacher")
 @guarded
-def teacher_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+def teacher_command(
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False
+) -> int:
     """Get the teacher ready: fetch or build it, and teach it the task when the recipe says so."""
     return _run(recipe, overrides, out, only="teacher", dry_run=dry_run)
 
@@ -171,14 +164,10 @@ class _SizeCommand(TyperCommand):
 @app.command("size", cls=_SizeCommand)
 @guarded
 def size_command(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    out: Out = None,
-    dry_run: DryRun = False,
-    explain: Explain = None,
-    compare: Compare = None,
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False,
+    explain: opt.Explain = None, compare: opt.Compare = None,
     as_json: Annotated[bool, Option("--json", help="With --explain or --compare: the same for programs.")] = False,
-) -> int:
+) -> int:  # fmt: skip
     """Find the students that fit the device and the deadline, and prove the best of them untrained on the host."""
     if explain is None and compare is None and not as_json:
         return _run(recipe, overrides, out, only="size", dry_run=dry_run)
@@ -200,14 +189,18 @@ def size_command(
 
 @app.command("distill")
 @guarded
-def distill_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+def distill_command(
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False
+) -> int:
     """Train the chosen student from the teacher's answers."""
     return _run(recipe, overrides, out, only="distill", dry_run=dry_run)
 
 
 @app.command("export")
 @guarded
-def export_command(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> int:
+def export_command(
+    recipe: opt.RecipeName, overrides: opt.Overrides = None, out: opt.Out = None, dry_run: opt.DryRun = False
+) -> int:
     """Export student and teacher to ONNX, prove that they still give the same answers, and measure accuracy."""
     return _run(recipe, overrides, out, only="export", dry_run=dry_run)
 
@@ -216,14 +209,13 @@ def export_command(recipe: RecipeName, overrides: Overrides = None, out: Out = N
 @guarded
 def bench_command(
     model: Annotated[Path, Argument(metavar="MODEL.onnx", help="Any ONNX file.")],
-    host: Annotated[str, Option(help="local, or ssh://USER@HOST:PORT.")] = "local",
+    host: opt.Boards = "local",
+    hosts: opt.HostsFile = None,
     key: Annotated[Path | None, Option(help="The private key file for ssh.")] = None,
     known_hosts: Annotated[Path | None, Option(help="Another file of trusted host keys.")] = None,
     python: Annotated[str | None, Option(help="The Python interpreter on the host.")] = None,
     out: Annotated[Path | None, Option("--out", help="The record file, or a folder for it.")] = None,
-    shape: Annotated[
-        list[str] | None, Option(metavar="INPUT=1x64", help="The shape of an input. May be repeated.")
-    ] = None,
+    shape: opt.Shapes = None,
     batch: Annotated[int, Option(min=1, help="The size of a dynamic batch axis.")] = 1,
     sequence: Annotated[int, Option(min=1, help="The size of a dynamic sequence axis.")] = 128,
     inputs: Annotated[Path | None, Option(help="Real inputs as .npz, one array per input.")] = None,
@@ -234,19 +226,37 @@ def bench_command(
     duration: Annotated[str, Option(help="Least measuring time per process.")] = "2 s",
     samples: Annotated[int, Option(min=1, help="Least samples per process.")] = 100,
 ) -> int:
-    """Measure any ONNX file on a host, and store every raw sample as a record."""
-    from edgekd.pipeline.measure import BenchRequest, bench_file
+    """Measure any ONNX file on a host, or on several at once, and store every raw sample as records."""
+    from edgekd.pipeline.measure import BenchRequest, bench_file, boards_of
     from edgekd.report.terminal import record_lines
 
     request = BenchRequest(
         model, host, key, known_hosts, python, out, tuple(shape or ()), batch, sequence, inputs, id_limit, threads,
-        processes, warmup, duration, samples,
+        processes, warmup, duration, samples, hosts,
     )  # fmt: skip
+    boards = boards_of(request)
+    if len(boards) > 1:
+        return _bench_boards(request, boards)
     path, record = bench_file(request)
     for line in record_lines(record):
         print(line)
     print(f"record {path}")
     return 0
+
+
+def _bench_boards(request: Any, boards: list[Any]) -> int:
+    from rich.console import Console
+
+    from edgekd.display import BoardTable
+    from edgekd.pipeline.boards import bench_boards, exit_code_of, failure_lines, result_lines
+
+    with BoardTable(Console(stderr=True), [board.name for board in boards]) as table:
+        results = bench_boards(request, boards, table)
+    for line in result_lines(results):
+        print(line)
+    for line in failure_lines(results):
+        print(line, file=sys.stderr)
+    return exit_code_of(results)
 
 
 @app.command("gate")
@@ -256,9 +266,7 @@ def gate_command(
     sla: Annotated[Path, Option(help="The SLA file.")],
     out: Annotated[Path | None, Option(help="Write verdict.json here.")] = None,
     junit: Annotated[Path | None, Option(help="Write JUnit XML here.")] = None,
-    github: Annotated[
-        bool, Option("--github", help="Print workflow annotations, and append to the file in $GITHUB_STEP_SUMMARY.")
-    ] = False,
+    github: opt.GitHub = False,
 ) -> int:
     """Judge records against an SLA: exit 0 for PASS, 1 for FAIL, 3 for INCONCLUSIVE."""
     from edgekd.pipeline.judge import gate_files
@@ -302,7 +310,7 @@ def report_command(
 
 @app.command("schema")
 @guarded
-def schema_command(kind: Annotated[str, Argument(metavar="recipe|device|sla")]) -> int:
+def schema_command(kind: Annotated[str, Argument(metavar="recipe|device|sla|hosts")]) -> int:
     """Print the JSON Schema of a file that you write, for editors that complete it."""
     from edgekd.pipeline.schema import schema_text
 
@@ -335,14 +343,15 @@ def devices_show_command(name: Annotated[str, Argument(help="A name from edgekd 
 @devices.command("trust")
 @guarded
 def devices_trust_command(
-    url: Annotated[str, Argument(metavar="ssh://HOST:PORT")],
+    board: Annotated[str, Argument(metavar="BOARD", help="ssh://HOST:PORT, or a name of hosts.yaml.")],
     fingerprint: Annotated[str, Option(help="The host key's fingerprint, SHA256:..., read on the board itself.")],
     known_hosts: Annotated[Path | None, Option(help="Another file of trusted host keys.")] = None,
+    hosts: opt.HostsFile = None,
 ) -> int:
     """Trust a board's host key: the only way it enters edgekd's own known-hosts file."""
     from edgekd.hosts.trust import trust
 
-    key = trust(url, fingerprint, known_hosts)
+    key = trust(board, fingerprint, known_hosts, hosts)
     print(f"trusted: {key.kind} {key.fingerprint}")
     return 0
 
@@ -350,30 +359,19 @@ def devices_trust_command(
 @devices.command("calibrate")
 @guarded
 def devices_calibrate_command(
-    host: Annotated[str, Argument(metavar="HOST", help="local, or ssh://USER@HOST:PORT.")],
-    device: Annotated[
-        str, Option(help="The profile of that kind of board: a name from edgekd devices list, or a file.")
-    ],
-    like: Annotated[
-        str,
-        Option(help="Whose students: a recipe, or one of bert, roberta, vit, gpt2, llama, mobilenet_v2, efficientnet."),
-    ] = "bert",
-    phase: Annotated[
-        str, Option(help="Of gpt2 or llama as a language model: prefill or decode. Else whole, a classifier.")
-    ] = "whole",
+    host: opt.Board,
+    device: opt.Kind,
+    like: opt.Like = "bert",
+    phase: opt.Phase = "whole",
     budget: Annotated[str, Option(help="Most time for measuring.")] = "3 min",
     students: Annotated[int, Option(help="Untrained students to measure in each precision.")] = 20,
-    precision: Annotated[
-        list[str] | None,
-        Option(help="fp32, fp16, int8, int4, fp32-fused or int8-fused; fp32 and int8 by default. May be repeated."),
-    ] = None,
-    sequence: Annotated[
-        list[int] | None, Option(min=1, help="A length of texts; of decode, tokens in the cache. May be repeated.")
-    ] = None,
+    precision: opt.Precisions = None,
+    sequence: opt.Lengths = None,
     batch: Annotated[int, Option(min=1, help="Inputs at once.")] = 1,
     threads: Annotated[int, Option(min=1, help="Threads of the runtime.")] = 1,
     key: Annotated[str | None, Option(help="The private key file for ssh.")] = None,
     known_hosts: Annotated[str | None, Option(help="Another file of trusted host keys.")] = None,
+    hosts: opt.HostsFile = None,
     python: Annotated[str | None, Option(help="The Python interpreter on the host.")] = None,
     out: Annotated[Path, Option("--out", help="The folder for profile, calibration and records.")] = Path("calibrated"),
 ) -> int:
@@ -386,6 +384,7 @@ def devices_calibrate_command(
     request = request_from_text(
         host, device, like, out, precisions=precision, sequences=sequence, batch=batch, threads=threads,
         students=students, budget=budget, key=key, known_hosts=known_hosts, python=python, phase=phase,
+        hosts=None if hosts is None else str(hosts),
     )  # fmt: skip
     with LiveProgress(Console(stderr=True)) as progress:
         outcome = calibrate(request, base=Path.cwd(), progress=progress)

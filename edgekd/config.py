@@ -122,8 +122,12 @@ def read_source(path: Path, error: type[InputError] = InputError) -> Source:
 def source_from_text(text: str, name: str, error: type[InputError] = InputError) -> Source:
     """YAML `text`, with `name` for its errors. Errors: `error`, naming the line."""
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             _refuse_event(event, name, error)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH + 1:  # here, since the whole of a very deep file takes minutes to read
+                raise _too_deep(event, name, error)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
@@ -146,11 +150,15 @@ def _refuse_event(event: Any, name: str, error: type[InputError]) -> None:
         raise error(f"{name}:{line}: found the tag {printable(str(tag), 80)!r}, expected a plain value. Remove the tag")
 
 
+def _too_deep(place: Any, name: str, error: type[InputError]) -> InputError:
+    return error(f"{name}:{place.start_mark.line + 1}: is nested more than {MAX_DEPTH} levels deep")
+
+
 def _plain(node: Any, path: Path_, lines: dict[Path_, int], name: str, error: type[InputError]) -> Any:
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if len(path) > MAX_DEPTH:
-        raise error(f"{name}:{line}: is nested more than {MAX_DEPTH} levels deep")
+        raise _too_deep(node, name, error)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), lines, name, error) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -253,7 +261,7 @@ def _known(source: Source, loc: Path_) -> Path_:
 def _explain(source: Source, model: type[BaseModel], problem: dict[str, Any]) -> str:
     loc: Path_ = tuple(problem["loc"])
     path = _known(source, loc)
-    kind, name = problem["type"], ".".join(str(part) for part in path)
+    kind, name = problem["type"], " ".join(printable(".".join(str(part) for part in path), 200).split())
     place = source.place(path)
     if kind == "extra_forbidden":
         fields = _fields_at(model, path[:-1])
@@ -284,7 +292,8 @@ def _fields_at(model: type[BaseModel], path: Path_) -> list[str]:
     """The keys that are allowed at `path` inside `model`."""
     current: list[type[BaseModel]] = [model]
     for part in path:
-        if isinstance(part, int):
+        # A number is a place in a list, an unknown word the user's own name in a table of models.
+        if isinstance(part, int) or not any(str(part) in m.model_fields for m in current):
             continue
         inner = [m.model_fields[str(part)].annotation for m in current if str(part) in m.model_fields]
         current = [found for annotation in inner for found in _models_in(annotation)]

@@ -6,12 +6,15 @@ A log has no moving bar; there a line every half minute shows that something sti
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from edgekd.text import printable
 from edgekd.units import text_from_s, text_from_share
@@ -78,3 +81,47 @@ class LiveProgress:
         line = f"[green]✓[/green] [bold]{step:<8}[/bold] {escape(printable(summary))} [dim]({took})[/dim]"
         # A log is not a terminal: a width that nobody has would cut its lines in the middle of a thought.
         self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+
+
+class BoardTable:
+    """Many boards at work: a table that moves on a terminal, a line for each board that ended elsewhere."""
+
+    def __init__(self, console: Console, names: Sequence[str]) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._rows = dict.fromkeys(names, ("waiting", ""))
+        self._live = Live(self._table(), console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, name: str, text: str, share: float | None) -> None:
+        """Show what the board `name` is doing, and the share that is done."""
+        done = "" if share is None else text_from_share(share, 0)
+        self._rows[name] = (escape(printable(text, 120)), done)
+        self._live.update(self._table())
+
+    def end(self, name: str, text: str, *, well: bool) -> None:
+        """Show how the board `name` ended."""
+        mark = "[green]✓[/green]" if well else "[red]✗[/red]"
+        took = text_from_s(time.monotonic() - self._started)
+        self._rows[name] = (f"{mark} {escape(printable(text, 300))}", took)
+        self._live.update(self._table())
+        if not self._console.is_terminal:
+            line = (
+                f"{mark} [bold]{escape(printable(name, 80))}[/bold] {escape(printable(text, 300))} [dim]({took})[/dim]"
+            )
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        table = Table("board", "state", "", box=None, pad_edge=False, show_header=False)
+        for name, (text, done) in self._rows.items():
+            table.add_row(f"[bold]{escape(printable(name, 80))}[/bold]", text, f"[dim]{done}[/dim]")
+        return table

@@ -8,6 +8,7 @@
         SpecError                     a student that cannot exist
         RecordError                   a record, manifest or other JSON file of ours
         DataError                     the user's data set
+        HostsError                    hosts.yaml
         UnitError                     "5 parsecs" where a duration belongs
       ToolError             exit 4    something on this machine is missing or failed
         MissingExtra                  an optional dependency is not installed
@@ -17,8 +18,11 @@
         ExportError                   export or parity failed
       HostError             exit 4    the board or the link to it
         ConnectError                  no connection
+        LinkLost                      there was a connection, and it broke
         CommandError                  the command ran and failed
         HostTimeout                   the command or the link did not answer in time
+          Stalled                     nothing moved for a while
+        DiskFull                      the board has no room
       MeasureError          exit 4    samples unreadable or impossible
       SecurityError         exit 5    refused: unknown host key, unsafe file
 
@@ -30,6 +34,8 @@ A message says where, what was found, what was expected and how to mend it, in o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_PASS = 0
 EXIT_SLA_MISSED = 1
 EXIT_USAGE = 2
@@ -38,6 +44,22 @@ EXIT_INFRASTRUCTURE = 4
 EXIT_SECURITY = 5
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+# Where several boards end differently, one code speaks for all: what somebody must look at first.
+_WORST_FIRST = (
+    EXIT_INTERRUPTED,
+    EXIT_BUG,
+    EXIT_SECURITY,
+    EXIT_INFRASTRUCTURE,
+    EXIT_USAGE,
+    EXIT_SLA_MISSED,
+    EXIT_INCONCLUSIVE,
+)
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """The code that speaks for all of `codes`: 130, 70, 5, 4, 2, 1, 3, in this order, and 0 for none of these."""
+    found = set(codes)
+    return next((code for code in _WORST_FIRST if code in found), EXIT_PASS)
 
 
 class EdgekdError(Exception):
@@ -74,6 +96,10 @@ class RecordError(InputError):
 
 class DataError(InputError):
     """The user's data set is missing, empty or malformed."""
+
+
+class HostsError(InputError):
+    """The user's hosts.yaml is wrong."""
 
 
 class UnitError(InputError):
@@ -121,6 +147,10 @@ class ConnectError(HostError):
     """No connection to the board."""
 
 
+class LinkLost(HostError):
+    """The connection to the board broke; another one may do."""
+
+
 class CommandError(HostError):
     """A command ran on the host and failed."""
 
@@ -133,6 +163,14 @@ class CommandError(HostError):
 
 class HostTimeout(HostError):
     """The command or the link did not answer in time."""
+
+
+class Stalled(HostTimeout):
+    """Nothing moved for a while, though the connection stands; another one may do."""
+
+
+class DiskFull(HostError):
+    """The board has no room for what was to be stored there."""
 
 
 class MeasureError(EdgekdError):

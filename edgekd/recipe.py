@@ -13,6 +13,7 @@ from edgekd.choices import Count
 from edgekd.config import Model, Number, Seconds, Share, read_source, validated, with_overrides
 from edgekd.database import checked_storage
 from edgekd.errors import RecipeError
+from edgekd.host_choice import HostChoice
 from edgekd.pooling import PoolingMode
 from edgekd.sla import Sla
 from edgekd.space import Space
@@ -91,15 +92,6 @@ class Data(Model):
     drop_leaked: bool = False
     seed: Annotated[int, Field(ge=0)] = 17
     otherwise: Data | None = None
-
-
-class HostChoice(Model):
-    """The board: `url` is local or ssh://USER@HOST:PORT; `key` the private key file, `python` the interpreter there."""
-
-    url: str = "local"
-    key: str | None = None
-    python: str | None = None
-    known_hosts: str | None = None
 
 
 class Search(Model):

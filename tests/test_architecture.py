@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0, "text": 0,
     "units": 1, "files": 1, "measures": 1,
     "config": 2, "stats": 2,
-    "choices": 3, "database": 3, "device": 3, "student": 3, "sla": 3,
+    "choices": 3, "host_choice": 3, "database": 3, "device": 3, "student": 3, "sla": 3,
     "space": 4, "task": 4, "teaching": 4, "pooling": 4, "retrieval": 4,
     "recipe": 5, "record": 5, "networks": 5,
     "cost": 6, "hosts": 6, "data": 6,
@@ -23,6 +23,7 @@ FLOORS = {
     "report": 9,
     "display": 9,
     "pipeline": 10,
+    "options": 10,
     "cli": 11,
     "__main__": 12,
 }  # fmt: skip

@@ -225,6 +225,28 @@ def test_a_model_is_measured_over_ssh_and_its_record_judged(
     assert judged.stdout.startswith(("PASS", "INCONCLUSIVE"))
 
 
+def test_a_model_is_measured_on_a_group_of_boards_and_the_worst_end_is_told(
+    edgekd: Edgekd, model: Path, board: Any, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    known = board.known_hosts(tmp_path / "known_hosts")
+    hosts.write_text(
+        f'hosts:\n  pi: {{url: "{board.url}", key: {board.key}, known_hosts: {known}, python: {sys.executable}}}\n'
+        f'  dark: {{url: "ssh://u@127.0.0.1:1", key: {board.key}}}\ngroups: {{lab: [pi, dark]}}\n'
+    )
+    hosts.chmod(0o600)
+    done = edgekd("bench", model, *QUICK, "--hosts", hosts, "--host", "lab", "--out", tmp_path / "r")
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.splitlines()[-1] == f"record {tmp_path / 'r' / 'tiny-pi.json'}"
+    assert isinstance(read_record(tmp_path / "r" / "tiny-pi.json"), LatencyRecord)
+    assert "\nedgekd: dark: ssh://127.0.0.1:1: nothing listens on port 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    hosts.chmod(0o666)
+    refused = edgekd("bench", model, *QUICK, "--hosts", hosts, "--host", "pi")
+    assert refused.returncode == 5
+    assert "chmod go-w" in refused.stderr
+
+
 def _fingerprint(board: Any) -> str:
     shown = subprocess.run(
         ["ssh-keygen", "-lf", str(board.folder / "host_key.pub")], capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from edgekd.display import LiveProgress
+from edgekd.display import BoardTable, LiveProgress
 
 
 def _console(*, terminal: bool, width: int = 60) -> Console:
@@ -100,3 +100,26 @@ def test_a_warning_is_a_line_of_its_own_before_the_step_ends(terminal: bool) -> 
         progress.end("teacher", "done")
     assert "! teacher  test: [red]12\\x1b[2J examples leaked" in before
     assert "✓ teacher  done" in _written(console)
+
+
+def test_boards_in_a_log_get_a_line_each_when_they_end() -> None:
+    console = _console(terminal=False)
+    with BoardTable(console, ["pi5", "far"]) as table:
+        table.update("pi5", "process 1 of 2", 0.5)
+        table.end("far", "[red]nothing listens\x1b[2J", well=False)
+        table.end("pi5", "word " * 40, well=True)
+    first, second = _written(console).splitlines()
+    assert first.startswith("✗ far [red]nothing listens\\x1b[2J (")
+    assert second.startswith("✓ pi5 word word")
+    assert second.count("word") == 40
+
+
+def test_boards_on_a_terminal_stand_in_one_table_that_goes_away() -> None:
+    console = _console(terminal=True, width=80)
+    with BoardTable(console, ["pi5", "far"]) as table:
+        table.update("pi5", "process 1 of 2", 0.5)
+        table.end("far", "off", well=False)
+        console.print(table._table())
+    shown = _written(console)
+    assert "pi5 process 1 of 2 50 %" in " ".join(shown.split())
+    assert "far ✗ off" in " ".join(shown.split())

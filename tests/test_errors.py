@@ -36,3 +36,10 @@ def test_a_missing_extra_names_the_command_that_mends_it() -> None:
 def test_a_command_error_carries_what_happened() -> None:
     error = errors.CommandError("failed", exit_status=7, stdout="a", stderr="b")
     assert (error.exit_status, error.stdout, error.stderr) == (7, "a", "b")
+
+
+def test_the_code_that_somebody_must_look_at_first_speaks_for_all() -> None:
+    assert errors.worst_exit_code([]) == errors.worst_exit_code([0, 0]) == 0
+    order = [130, 70, 5, 4, 2, 1, 3, 0]
+    for place, code in enumerate(order):
+        assert errors.worst_exit_code(reversed(order[place:])) == code

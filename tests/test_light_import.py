@@ -36,6 +36,7 @@ def run_blocked(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("schema", "recipe"),
         ("schema", "device"),
         ("schema", "sla"),
+        ("schema", "hosts"),
         ("run", "quickstart", "--dry-run"),
     ],
     ids=" ".join,

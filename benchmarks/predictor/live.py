@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from evidence import RESULTS, table_text, write_results
 
 from edgekd.files import make_folder
+from edgekd.host_choice import HostChoice
 from edgekd.pipeline.calibrate import Request, calibrate, level_of, measured_on
 from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.pipeline.usual import Phase
-from edgekd.recipe import HostChoice
 from edgekd.record import HostFacts
 from edgekd.student import Precision
 from edgekd.units import duration_s_from_text

@@ -25,7 +25,8 @@ class Host(Protocol):
     Paths on the host are POSIX strings relative to its workspace, an own folder of edgekd's; a path that is absolute
     or climbs out of it is refused with InputError before anything is sent. Every operation has a deadline.
     `python` is the interpreter there, as the first word of an argv.
-    Errors: ConnectError, HostTimeout, HostError for the link; SecurityError for an identity that does not match.
+    Errors: ConnectError, LinkLost, HostTimeout, HostError for the link; SecurityError for an identity that does not
+    match. After a LinkLost the next operation connects again, with the same checks.
     """
 
     name: str
@@ -46,7 +47,10 @@ class Host(Protocol):
         ...
 
     def put(self, local: Path, remote: str, *, timeout_s: float = 600) -> bool:
-        """Copy the local file to `remote`, whole or not at all, verified by SHA-256; False when already there."""
+        """Copy the local file to `remote`, whole or not at all, verified by SHA-256; False when already there.
+
+        A broken copy goes on where it stopped, where the way to the host allows it. Errors: DiskFull, too.
+        """
         ...
 
     def write(self, remote: str, data: bytes) -> None:

@@ -14,6 +14,10 @@ DEFAULT_SSH_PORT = 22
 
 _URL = re.compile(r"ssh://(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]@/]*\]|[^:/@\[\]]*)(?::(?P<port>[0-9]{1,5}))?/?")
 _HOST = re.compile(r"(?![-.])[A-Za-z0-9._-]{1,253}")
+_SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PROGRAM = re.compile(r"[A-Za-z0-9_./+][A-Za-z0-9_./+-]{0,254}")
+_PASSWORD = re.compile(r"://[^/]*:[^/]*@")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _NAME = re.compile(r"(?!-)[A-Za-z0-9._-]{1,255}")
 _FORM = "expected ssh://USER@HOST:PORT, such as ssh://pi@raspberrypi.local:22"
@@ -47,13 +51,13 @@ class SshAddress:
 
 def ssh_address_from_url(url: str) -> SshAddress:
     """The address in 'ssh://user@host:port'; user and port may be left out. Errors: InputError with the form."""
+    if holds_password(url):
+        raise InputError("found a password in the host's URL, which would end up in logs. Use a key file: --key FILE")
     match = _URL.fullmatch(url)
     shown = printable(repr(url), 120)
     if match is None:
         raise InputError(f"found the host {shown}, {_FORM}")
     user, host = match["user"], match["host"].lower()
-    if user is not None and ":" in user:
-        raise InputError("found a password in the host's URL, which would end up in logs. Use a key file: --key FILE")
     if user is not None and _USER.fullmatch(user) is None:
         raise InputError(f"found the account {printable(repr(user), 60)} in the host {shown}, {_FORM}")
     port = int(match["port"] or DEFAULT_SSH_PORT)
@@ -72,6 +76,36 @@ def _checked_host(host: str, shown: str) -> str:
     if _HOST.fullmatch(host) is None:
         raise InputError(f"found the host name {printable(repr(host), 80)} in {shown}, {_FORM}")
     return host
+
+
+def holds_password(text: str) -> bool:
+    """Whether `text` looks like a URL with a password in it, which no message may repeat."""
+    return _PASSWORD.search(text) is not None
+
+
+def adb_serial_from_url(url: str) -> str:
+    """The serial number in 'adb:SERIAL', as `adb devices` shows it. Errors: InputError with the form."""
+    serial = url.removeprefix("adb:")
+    if _SERIAL.fullmatch(serial) is None:
+        found = printable(repr(url), 120)
+        raise InputError(f"found the host {found}, expected adb:SERIAL with a serial number that `adb devices` shows")
+    return serial
+
+
+def checked_host_name(name: str) -> str:
+    """`name`, when a board or group of hosts.yaml may be called so. Errors: InputError."""
+    if _HOST_NAME.fullmatch(name) is None or name == "local":
+        raise InputError(
+            f"found the name {printable(repr(name), 80)}, expected letters, digits, '.', '_' and '-', and not 'local'"
+        )
+    return name
+
+
+def checked_program(word: str) -> str:
+    """`word`, when it is the plain name or path of a program. Errors: InputError."""
+    if _PROGRAM.fullmatch(word) is None:
+        raise InputError(f"found the program {printable(repr(word), 120)}, expected a plain name or path")
+    return word
 
 
 def checked_path(remote: str) -> str:

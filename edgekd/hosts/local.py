@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +16,9 @@ from edgekd.files import make_folder, sha256_of_file, write_bytes, write_error
 from edgekd.hosts.base import Completed
 from edgekd.hosts.grammar import checked_argv, checked_path
 from edgekd.hosts.output import Tail
+from edgekd.hosts.process import run_process
 from edgekd.units import text_from_s
 
-_STEP_S = 0.2
-_PATIENCE_S = 2.0
-_CHUNK_BYTES = 65536
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 
 
@@ -48,30 +41,15 @@ class LocalHost:
     def run(self, argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Completed:
         """See Host.run."""
         words = checked_argv(argv)
-        deadline = time.monotonic() + timeout_s
         out, err = Tail(max_output_bytes), Tail(max_output_bytes)
         try:
-            process = subprocess.Popen(
-                words,
-                cwd=self._root,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            status = run_process(words, out=out, err=err, timeout_s=timeout_s, folder=self._root)
+        except TimeoutError:
+            raise HostTimeout(
+                f"{self.name}: {words[0]} did not end within {text_from_s(timeout_s)} and was stopped"
+            ) from None
         except OSError as error:
             return self._not_started(words, error)
-        with process:
-            try:
-                _pump(process, out, err, deadline)
-                status = process.wait(timeout=max(0.0, deadline - time.monotonic()))
-            except (subprocess.TimeoutExpired, TimeoutError):
-                raise HostTimeout(
-                    f"{self.name}: {words[0]} did not end within {text_from_s(timeout_s)} and was stopped"
-                ) from None
-            finally:
-                if process.poll() is None:
-                    _stop_session(process)
         return Completed(words, status if status >= 0 else None, out.text(), err.text())
 
     def put(self, local: Path, remote: str, *, timeout_s: float = 600) -> bool:
@@ -139,62 +117,3 @@ class LocalHost:
             ) from None
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
         return Completed(words, status, "", f"{words[0]}: {error.strerror or error}\n")
-
-
-def _pump(process: subprocess.Popen[bytes], out: Tail, err: Tail, deadline: float) -> None:
-    """Drain both streams until they end, or fall silent after the process ended. Errors: TimeoutError."""
-    with selectors.DefaultSelector() as selector:
-        for stream, sink in ((process.stdout, out), (process.stderr, err)):
-            if stream is not None:
-                selector.register(stream, selectors.EVENT_READ, sink)
-        while selector.get_map():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            ended = process.poll() is not None
-            ready = selector.select(min(left_s, _STEP_S))
-            for key, _ in ready:
-                data = os.read(key.fd, _CHUNK_BYTES)
-                if data:
-                    key.data.add(data)
-                else:
-                    selector.unregister(key.fileobj)
-            # A grandchild in the background may hold the streams open for ever.
-            if ended and not ready:
-                return
-
-
-def _stop_session(process: subprocess.Popen[bytes]) -> None:
-    """End every process of the child's session: first politely, then surely."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in _session_members(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        patience = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < patience:
-            if process.poll() is not None and not _session_members(process.pid):
-                return
-            time.sleep(0.02)
-
-
-def _session_members(session: int) -> list[int]:
-    """Living processes of `session`; where there is no /proc, its leader alone."""
-    if not Path("/proc/self/stat").exists():
-        return [session] if _is_alive(session) else []
-    members = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _parent, _group, found = entry.read_text(errors="replace").rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(found) == session and state != "Z":
-            members.append(int(entry.parent.name))
-    return members
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

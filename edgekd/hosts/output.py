@@ -19,10 +19,14 @@ class Tail:
         if len(self._kept) > 2 * self._max_bytes:
             self._trim()
 
+    def data(self) -> bytes:
+        """The kept part."""
+        self._trim()
+        return bytes(self._kept)
+
     def text(self) -> str:
         """The kept part as text; bytes that are no UTF-8 stay visible as escapes."""
-        self._trim()
-        return self._kept.decode("utf-8", errors="backslashreplace")
+        return self.data().decode("utf-8", errors="backslashreplace")
 
     def _trim(self) -> None:
         excess = len(self._kept) - self._max_bytes
@@ -62,13 +66,17 @@ class FramedTail:
             del self._before[:first]
         self._give_up_noise()
 
-    def text(self) -> str:
+    def data(self) -> bytes:
         """What followed the mark, or, when it never came, what was said instead."""
         if self.number is not None:
-            return self._tail.text()
+            return self._tail.data()
         self._noise.add(bytes(self._before))
         self._before.clear()
-        return self._noise.text()
+        return self._noise.data()
+
+    def text(self) -> str:
+        """As data, in text; bytes that are no UTF-8 stay visible as escapes."""
+        return self.data().decode("utf-8", errors="backslashreplace")
 
     def _give_up_noise(self) -> None:
         keep = len(self._mark)

@@ -7,9 +7,12 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
-from edgekd.errors import HostError, HostTimeout
-from edgekd.hosts.link import paramiko
+from edgekd.errors import HostError, HostTimeout, LinkLost, Stalled
+from edgekd.hosts.base import Completed
+from edgekd.hosts.board_scripts import STOP
+from edgekd.hosts.link import BROKEN, paramiko
 from edgekd.hosts.output import FramedTail
 from edgekd.text import printable
 from edgekd.units import text_from_s
@@ -18,30 +21,8 @@ _CHUNK_BYTES = 65536
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _SILENCE_S = 0.3
 _STOP_TIMEOUT_S = 12.0
-BROKEN = (paramiko.SSHException, EOFError, OSError)
-
-# sshd makes each command the leader of a session, so everything it started carries its number as the session's; only
-# where that is not so is the process alone ended. /proc/PID/stat reads 'pid (name) state parent group session …'.
-_STOP_SCRIPT = """
-leader=$1
-members() {
-  for stat in /proc/[0-9]*/stat; do
-    read -r line 2>/dev/null < "$stat" || continue
-    set -- ${line##*) }
-    [ "$4" = "$leader" ] && [ "$1" != Z ] || continue
-    pid=${stat#/proc/}; echo "${pid%/stat}"
-  done
-}
-for signal in TERM KILL; do
-  found=$(members)
-  kill -s "$signal" $leader $found 2>/dev/null
-  for pause in 1 2 3 4 5; do
-    [ -z "$(members)" ] && ! kill -0 "$leader" 2>/dev/null && exit 0
-    sleep 0.2 2>/dev/null || sleep 1
-  done
-done
-exit 1
-"""
+# A server tells what a command took in steps of many packets, which need their time on a slow line.
+_FEED_STALL_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +30,41 @@ class Ended:
     """How a command ended (None: by a signal) and the last part of what it said."""
 
     exit_status: int | None
-    stdout: str
-    stderr: str
+    out: bytes
+    err: bytes
+
+    def completed(self, argv: tuple[str, ...]) -> Completed:
+        """The same in the words of Host; bytes that are no UTF-8 stay visible as escapes."""
+        texts = (data.decode("utf-8", errors="backslashreplace") for data in (self.out, self.err))
+        return Completed(argv, self.exit_status, *texts)
+
+
+class Feed:
+    """What a command gets as its input, at the pace at which it takes it."""
+
+    def __init__(self, stream: BinaryIO, stall_s: float = _FEED_STALL_S) -> None:
+        self.whole = False
+        self._stream = stream
+        self._stall_s = stall_s
+        self._waiting = b""
+        self._last = time.monotonic()
+
+    def give(self, channel: paramiko.Channel) -> bool:
+        """Send what `channel` takes now; whether it took anything. Errors: Stalled when it takes nothing for long."""
+        if self.whole:
+            return False
+        if not channel.send_ready():
+            if time.monotonic() - self._last > self._stall_s:
+                raise Stalled
+            return False
+        self._waiting = self._waiting or self._stream.read(_CHUNK_BYTES)
+        self._last = time.monotonic()
+        if not self._waiting:
+            self.whole = True
+            channel.shutdown_write()
+            return True
+        self._waiting = self._waiting[channel.send(self._waiting) :]
+        return True
 
 
 def run_command(
@@ -61,58 +75,70 @@ def run_command(
     folder: str,
     timeout_s: float,
     max_output_bytes: int,
+    feed: Feed | None = None,
 ) -> Ended:
-    """Run `argv` in `folder` on the board. Errors: HostTimeout with the command stopped; HostError for the link."""
+    """Run `argv` in `folder` on the board, its input being `feed` or empty.
+
+    Errors: HostTimeout with the command stopped; Stalled when it takes no input; LinkLost; HostError.
+    """
     mark = f"edgekd-{secrets.token_hex(12)}"
     out, err = FramedTail(mark, max_output_bytes), FramedTail(mark, max_output_bytes)
     deadline = time.monotonic() + timeout_s
+    said = printable(argv[0], 200)
     channel: paramiko.Channel | None = None
     ended = False
     try:
         channel = transport.open_session(timeout=timeout_s)
         channel.settimeout(timeout_s)
-        channel.exec_command(_command_line(argv, mark, folder))
-        channel.shutdown_write()
-        _pump(channel, out, err, deadline)
+        channel.exec_command(_command_line(argv, mark, folder, fed=feed is not None))
+        if feed is None:
+            channel.shutdown_write()
+        _pump(channel, out, err, deadline, feed)
         ended = True
         status = channel.recv_exit_status()
         channel.close()
+    except Stalled:
+        raise Stalled(f"{name}: {said} there has taken no data for a long time, and was stopped") from None
     except TimeoutError:
-        raise HostTimeout(
-            f"{name}: {printable(argv[0], 200)} did not end within {text_from_s(timeout_s)} and was stopped"
-        ) from None
+        raise HostTimeout(f"{name}: {said} did not end within {text_from_s(timeout_s)} and was stopped") from None
     except BROKEN as error:
-        raise HostError(f"{name}: the link broke while a command ran ({_said(error)})") from None
+        raise LinkLost(f"{name}: the link broke while a command ran ({_said(error)})") from None
     finally:
         if not ended and channel is not None and transport.is_active():
             _stop(transport, channel, out, err)
     if status == -1:
         _require_link(transport, name)
     if out.number is None:
-        said = printable((out.text() + err.text()).strip(), 300) or "nothing"
-        raise HostError(f"{name}: the login shell there did not start a command in {folder}; it said: {said}")
-    return Ended(status if status >= 0 else None, out.text(), err.text())
+        noise = printable((out.text() + err.text()).strip(), 300) or "nothing"
+        raise HostError(f"{name}: the login shell there did not start a command in {folder}; it said: {noise}")
+    return Ended(status if status >= 0 else None, out.data(), err.data())
 
 
-def _command_line(argv: Sequence[str], mark: str, folder: str) -> str:
+def _command_line(argv: Sequence[str], mark: str, folder: str, *, fed: bool) -> str:
     """A line for any login shell, in which every word of `argv` is quoted and nothing is left to interpret."""
     script = (
         f"cd -- {shlex.quote(folder)} || exit 1; printf '{mark} %s\\n' $$; printf '{mark} %s\\n' $$ >&2; "
-        f"exec {shlex.join(argv)} </dev/null"
+        f"exec {shlex.join(argv)}{'' if fed else ' </dev/null'}"
     )
     return f"exec sh -c {shlex.quote(script)}"
 
 
-def _pump(channel: paramiko.Channel, out: FramedTail, err: FramedTail, deadline: float) -> None:
-    """Drain both streams until the command has ended. Errors: TimeoutError at the deadline."""
+def _pump(
+    channel: paramiko.Channel, out: FramedTail, err: FramedTail, deadline: float, feed: Feed | None = None
+) -> None:
+    """Drain both streams until the command has ended, and feed it. Errors: TimeoutError at the deadline; Stalled."""
     pause_s, last_word = _SHORTEST_PAUSE_S, time.monotonic()
     while True:
         if time.monotonic() > deadline:
             raise TimeoutError
         # Asked before draining, so that what came before the end is not lost.
         ended, whole = channel.exit_status_ready(), channel.eof_received or channel.closed
+        fed = feed is not None and not ended and feed.give(channel)
         if _drained(channel, out, err):
-            pause_s, last_word = _SHORTEST_PAUSE_S, time.monotonic()
+            last_word = time.monotonic()
+            fed = True
+        if fed:
+            pause_s = _SHORTEST_PAUSE_S
             continue
         # A process left in the background may hold the streams open for ever.
         if ended and (whole or time.monotonic() - last_word > _SILENCE_S):
@@ -143,7 +169,7 @@ def _stop(transport: paramiko.Transport, running: paramiko.Channel, out: FramedT
         if out.number is not None:
             channel = transport.open_session(timeout=_STOP_TIMEOUT_S)
             channel.settimeout(_STOP_TIMEOUT_S)
-            channel.exec_command(f"exec sh -c {shlex.quote(_STOP_SCRIPT)} sh {out.number}")
+            channel.exec_command(f"exec sh -c {shlex.quote(STOP)} sh {out.number}")
             channel.status_event.wait(_STOP_TIMEOUT_S)
             channel.close()
         running.close()
@@ -156,7 +182,7 @@ def _require_link(transport: paramiko.Transport, name: str) -> None:
     try:
         transport.open_session(timeout=_STOP_TIMEOUT_S).close()
     except BROKEN as error:
-        raise HostError(f"{name}: the link broke while a command ran ({_said(error)})") from None
+        raise LinkLost(f"{name}: the link broke while a command ran ({_said(error)})") from None
 
 
 def _said(error: BaseException) -> str:

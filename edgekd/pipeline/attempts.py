@@ -123,7 +123,7 @@ def _truths_depend_on(context: Context) -> Any:
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name.startswith(f"{TEACHER}/")}
     sections = [getattr(recipe, name).model_dump(mode="json") for name in ("host", "bench", "distill", "parity")]
     data = context.data_content("train", "validation", "test")
-    return [teacher, sections, recipe.precisions, recipe.device, machine_facts(recipe.host), data]
+    return [teacher, sections, recipe.precisions, recipe.device, machine_facts(recipe.host, context.base), data]
 
 
 def _judged_anew(context: Context, attempt: Attempt) -> Attempt | None:

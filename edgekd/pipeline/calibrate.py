@@ -28,10 +28,10 @@ from edgekd.cost.terms import BACKBONE, BLOCKED, BLOCKED_BACKBONE, BLOCKED_TERMS
 from edgekd.device import load_profile, profile_text
 from edgekd.errors import InputError, UnitError
 from edgekd.files import content_hash, make_folder, write_text
-from edgekd.pipeline.context import Progress, Silent, isa_of, machine_facts, open_choice
+from edgekd.host_choice import HostChoice
+from edgekd.pipeline.context import Progress, Silent, machine_facts, open_choice, require_isa
 from edgekd.pipeline.pool import Pool, reference_of
 from edgekd.pipeline.usual import CONVOLUTIONAL, Phase
-from edgekd.recipe import HostChoice
 from edgekd.record import PairedRecord, read_record
 from edgekd.student import PRECISIONS, Precision
 from edgekd.text import listing, printable
@@ -85,7 +85,7 @@ class Request:
 def request_from_text(
     url: str, device: str, like: str, out: Path, *, precisions: Sequence[str] | None, sequences: Sequence[int] | None,
     batch: int, threads: int, students: int, budget: str, key: str | None, known_hosts: str | None, python: str | None,
-    phase: str = "whole",
+    phase: str = "whole", hosts: str | None = None,
 ) -> Request:  # fmt: skip
     """The request behind the options of the command line. Errors: InputError naming the option."""
     wanted: list[Precision] = []
@@ -103,7 +103,7 @@ def request_from_text(
         budget_s = duration_s_from_text(budget)
     except UnitError as error:
         raise InputError(f"--budget: {error}") from None
-    choice = HostChoice(url=url, key=key, python=python, known_hosts=known_hosts)
+    choice = HostChoice(url=url, key=key, python=python, known_hosts=known_hosts, hosts=hosts)
     return Request(
         choice, device, like, out, tuple(wanted), tuple(sequences or ()), batch, threads, students, budget_s, named
     )  # fmt: skip
@@ -132,14 +132,14 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     told.begin("calibrate", current=False)
     asked = [reference.spec.to_dict(), request.batch, request.threads]
     asked += [] if request.phase == "whole" else [request.phase]
-    key = content_hash([machine_facts(request.host), *asked])[:12]
+    key = content_hash([machine_facts(request.host, base), *asked])[:12]
     folder, visits = request.out, request.out / VISITS / key
     path = folder / CALIBRATION_JSON
     known = read_calibrations(path) if path.exists() else []
     pool = Pool(reference, request.precisions, request.batch)
     names = [name for precision in request.precisions for name in pool.designed(precision, request.students)]
     with open_choice(request.host, base) as host:
-        _require_isa(host, profile.isa)
+        require_isa(host, profile, "Name another with --device")
         make_folder(visits)
         answer = _measured(host, request, pool, names, visits, told)
     made = tuple(_calibration(request, pool, answer, precision, visits, folder) for precision in request.precisions)
@@ -147,12 +147,6 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
     told.end("calibrate", f"{len(answer.measured)} students, {len(answer.visits)} visits, in {folder}")
     return Outcome(folder, made, answer, pool)
-
-
-def _require_isa(host: Host, isa: str) -> None:
-    found = isa_of(host)
-    if found != isa:
-        raise InputError(f"{host.name}: its processor is {found}, the device is {isa}. Name another with --device")
 
 
 def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path, level: Level | None = None) -> Answer:

@@ -16,8 +16,9 @@ from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
 from edgekd.errors import HostError, InputError, RecordError
 from edgekd.files import content_hash, read_json, sha256_of_file
+from edgekd.host_choice import HostChoice
 from edgekd.pipeline.ledger import Ledger
-from edgekd.recipe import Data, HostChoice, Recipe
+from edgekd.recipe import Data, Recipe
 from edgekd.task import TASKS, TaskWords
 from edgekd.text import printable
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edgekd.data.checks import Checks
     from edgekd.data.examples import Splits
     from edgekd.hosts.base import Host
+    from edgekd.hosts.target import Target
     from edgekd.sizing.attempts import Blocked
 
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher", "student", "artifacts", "records"
@@ -166,16 +168,16 @@ class Context:
     def open_host(self) -> Iterator[Host]:
         """The host that the recipe names, open, and sure to have the processor of the device that the recipe names.
 
-        Errors: InputError when it has another, for its latencies would say nothing about the device; HostError.
+        Errors: InputError when it has another, or hosts.yaml calls it another device, for its latencies would say
+        nothing about the device; HostError.
         """
-        with open_choice(self.recipe.host, self.base) as host:
-            isa = isa_of(host)
-            if isa != self.profile.isa:
-                raise InputError(
-                    f"host {self.recipe.host.url}: its processor is {printable(isa, 40)}, the device "
-                    f"{self.profile.name} is {self.profile.isa}. Set host.url to such a board, or another device: "
-                    f"--set device=generic-{isa.replace('_', '-')}"
-                )
+        from edgekd.hosts.open import open_target
+
+        target = target_of(self.recipe.host, self.base)
+        _require_device(target, self.profile)
+        with open_target(target) as host:
+            mend = "Set host.url to such a board, or device to another"
+            require_isa(host, self.profile, mend)
             yield host
 
 
@@ -189,14 +191,49 @@ def isa_of(host: Host) -> str:
     return MACHINES.get(machine.lower(), machine)
 
 
-def open_choice(choice: HostChoice, base: Path) -> Host:
-    """The host of `choice`; relative paths start from `base`. Errors: InputError, HostError, SecurityError."""
-    from edgekd.hosts.open import open_host
+def require_isa(host: Host, profile: DeviceProfile, mend: str) -> None:
+    """`host` has the processor of `profile`. Errors: InputError that says `mend`, and an example; HostError."""
+    isa = printable(isa_of(host), 40)
+    if isa != profile.isa:
+        raise InputError(
+            f"{host.name}: its processor is {isa}, the device {profile.name} is {profile.isa}. "
+            f"{mend}, such as generic-{isa.replace('_', '-')}"
+        )
+
+
+def _require_device(target: Target, profile: DeviceProfile) -> None:
+    """`target` is a board of that kind, or hosts.yaml does not say. Errors: InputError."""
+    if target.device is None:
+        return
+    known = load_profile(target.device)
+    if known.name != profile.name:
+        raise InputError(
+            f"host {target.name}: hosts.yaml calls it a {known.name}, the recipe's device is {profile.name}. "
+            f"Name another host, or --set device={known.name}"
+        )
+
+
+def target_of(choice: HostChoice, base: Path) -> Target:
+    """The board of `choice`, not yet opened; relative paths start from `base`. Errors: InputError, SecurityError."""
+    from edgekd.hosts.resolve import target_from_text
 
     def located(name: str | None) -> Path | None:
         return (base / Path(name).expanduser()) if name else None
 
-    return open_host(choice.url, key=located(choice.key), known_hosts=located(choice.known_hosts), python=choice.python)
+    return target_from_text(
+        choice.url,
+        hosts=located(choice.hosts),
+        key=located(choice.key),
+        known_hosts=located(choice.known_hosts),
+        python=choice.python,
+    )
+
+
+def open_choice(choice: HostChoice, base: Path) -> Host:
+    """The host of `choice`; relative paths start from `base`. Errors: InputError, HostError, SecurityError."""
+    from edgekd.hosts.open import open_target
+
+    return open_target(target_of(choice, base))
 
 
 def inputs_hash(*parts: Any) -> str:
@@ -250,10 +287,16 @@ def _data_file_facts(path: Path, source: Path) -> list[Any]:
     return [path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns]
 
 
-def machine_facts(choice: HostChoice) -> Any:
-    """What is known unasked of the machine behind `choice`: of this one its name and runtime, else the URL."""
-    if choice.url != "local":
-        return choice.url
+def machine_facts(choice: HostChoice, base: Path) -> Any:
+    """What is known unasked of the machine behind `choice`: of this one its name and runtime, else the URL.
+
+    A name of hosts.yaml counts as the URL that it stands for there. Errors: as target_of.
+    """
+    target = target_of(choice, base)
+    if target.jump:
+        return [target.url, *(hop.address.name for hop in target.jump)]
+    if target.url != "local":
+        return target.url
     try:
         runtime = importlib.metadata.version("onnxruntime")
     except importlib.metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.session import measure
+from edgekd.device import load_profile
 from edgekd.errors import InputError, UnitError
 from edgekd.export.manifest import artifact, verify
 from edgekd.files import make_folder, read_json, write_error
-from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, machine_facts, open_choice
-from edgekd.recipe import HostChoice
+from edgekd.hosts.open import open_target
+from edgekd.hosts.resolve import targets_from_text
+from edgekd.hosts.target import Target
+from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, Done, machine_facts, require_isa
 from edgekd.record import Artifact, LatencyRecord, write_record
 from edgekd.units import duration_s_from_text
 
@@ -49,7 +53,7 @@ def inputs(context: Context) -> Any:
     recipe = context.recipe
     files = {name: digest for name, digest in context.left_by("export").items() if name.startswith(f"{ARTIFACTS}/")}
     bench, host = recipe.bench.model_dump(mode="json"), recipe.host.model_dump(mode="json")
-    return [files, bench, context.sequence, host, machine_facts(recipe.host), recipe.device]
+    return [files, bench, context.sequence, host, machine_facts(recipe.host, context.base), recipe.device]
 
 
 def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form
@@ -97,10 +101,19 @@ class BenchRequest:
     warmup: str
     duration: str
     samples: int
+    hosts: Path | None = None
 
 
-def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
-    """Measure any ONNX file on a host and store the record. Errors: InputError, HostError, MeasureError."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that can be carried out, as far as can be said before a board is reached."""
+
+    named: Artifact
+    plan: BenchPlan
+
+
+def asked(request: BenchRequest) -> Asked:
+    """The model and the protocol of `request`. Errors: InputError."""
     named = artifact_from_file(request.model)
     duration_s = _duration("--duration", request.duration)
     plan = BenchPlan(
@@ -116,20 +129,47 @@ def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
         id_limit=request.id_limit,
         input_data=request.inputs,
     )  # fmt: skip
-    target = _target(request.out, named.name)
-    choice = HostChoice(
-        url=request.url,
-        key=None if request.key is None else str(request.key),
+    return Asked(named, plan)
+
+
+def boards_of(request: BenchRequest) -> list[Target]:
+    """The boards that `request` names. Errors: InputError, HostsError, SecurityError."""
+    return targets_from_text(
+        request.url,
+        hosts=request.hosts,
+        key=request.key,
+        known_hosts=request.known_hosts,
         python=request.python,
-        known_hosts=None if request.known_hosts is None else str(request.known_hosts),
     )
-    with open_choice(choice, Path.cwd()) as host:
-        (record,) = measure(host, [(request.model, named)], plan)
-    write_record(record, target)
-    return target, record
 
 
-def _target(out: Path | None, name: str) -> Path:
+def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
+    """Measure any ONNX file on a host and store the record. Errors: InputError, HostError, MeasureError."""
+    wanted = asked(request)
+    boards = boards_of(request)
+    if len(boards) != 1:
+        raise InputError(f"--host {request.url}: found {len(boards)} boards, expected one")
+    path = target_file(request.out, wanted.named.name)
+    record = bench_on(boards[0], request.model, wanted)
+    write_record(record, path)
+    return path, record
+
+
+def bench_on(
+    board: Target, model: Path, wanted: Asked, on_progress: Callable[[int, int, Artifact], None] | None = None
+) -> LatencyRecord:
+    """The record of `model` on one board. Errors: InputError, also for a board that is not the device it is called;
+    HostError, MeasureError, SecurityError.
+    """
+    with open_target(board) as host:
+        if board.device is not None:
+            require_isa(host, load_profile(board.device), "Name another in hosts.yaml")
+        models = [(model, wanted.named)]
+        (record,) = measure(host, models, wanted.plan, device=board.device, on_progress=on_progress)
+    return record
+
+
+def target_file(out: Path | None, name: str) -> Path:
     """Where the record goes, checked before minutes are spent on measuring."""
     file = f"{name.removesuffix('.onnx')}.json"
     folder = Path("records") if out is None else out

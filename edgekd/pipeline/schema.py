@@ -8,18 +8,19 @@ from pydantic import BaseModel
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import InputError
+from edgekd.hosts.inventory import Inventory
 from edgekd.recipe import Recipe
 from edgekd.sla import Sla
 from edgekd.text import did_you_mean
 
-KINDS: dict[str, type[BaseModel]] = {"recipe": Recipe, "device": DeviceProfile, "sla": Sla}
+KINDS: dict[str, type[BaseModel]] = {"recipe": Recipe, "device": DeviceProfile, "sla": Sla, "hosts": Inventory}
 
 
 def schema_text(kind: str) -> str:
-    """The JSON Schema of `kind`: recipe, device or sla. Errors: InputError for another word."""
+    """The JSON Schema of `kind`: recipe, device, sla or hosts. Errors: InputError for another word."""
     model = KINDS.get(kind)
     if model is None:
-        raise InputError(f"{kind}: no such schema, expected recipe, device or sla.{did_you_mean(kind, KINDS)}")
+        raise InputError(f"{kind}: no such schema, expected recipe, device, sla or hosts.{did_you_mean(kind, KINDS)}")
     table = model.model_json_schema(mode="validation")
     table["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     table["title"] = f"edgekd {kind}"

@@ -82,7 +82,7 @@ def _measured_with(context: Context) -> Any:
     recipe = context.recipe
     host, bench = recipe.host.model_dump(mode="json"), recipe.bench
     teacher = {name: digest for name, digest in context.left_by("teacher").items() if name == f"{TEACHER}/config.json"}
-    machine = machine_facts(recipe.host)
+    machine = machine_facts(recipe.host, context.base)
     # Of several lengths of input, each candidate's record is named by its own.
     sequence = recipe.sequence if recipe.space.sequence is None else "each its own"
     return [host, machine, bench.batch, bench.threads, sequence, recipe.search.pairs, recipe.precisions, teacher]

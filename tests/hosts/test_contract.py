@@ -42,7 +42,7 @@ SCRIPT = {
 }
 
 
-@pytest.fixture(params=["local", "ssh", "fake"])
+@pytest.fixture(params=["local", "ssh", "ssh-without-sftp", "adb", "fake"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     if request.param == "local":
         with LocalHost(tmp_path / "work") as local:
@@ -50,8 +50,12 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     elif request.param == "fake":
         with FakeHost(SCRIPT) as fake:
             yield fake
+    elif request.param == "adb":
+        request.getfixturevalue("adb")
+        with open_host("adb:PHONE1", workspace=str(tmp_path / "work")) as phone:
+            yield phone
     else:
-        board = request.getfixturevalue("board")
+        board = request.getfixturevalue("board" if request.param == "ssh" else "bare_board")
         known = board.known_hosts(tmp_path / "known_hosts")
         with open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work")) as ssh:
             yield ssh

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgekd.errors import InputError
-from edgekd.hosts.grammar import SshAddress, ssh_address_from_url
+from edgekd.hosts.grammar import (
+    SshAddress,
+    checked_host_name,
+    checked_program,
+    holds_password,
+    ssh_address_from_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,47 @@ def test_url_outside_the_grammar_is_an_input_error(url: str) -> None:
 
 
 def test_password_in_a_url_is_not_repeated_in_the_message() -> None:
-    with pytest.raises(InputError, match="password") as caught:
-        ssh_address_from_url("ssh://u:hunter2@host")
-    assert "hunter2" not in str(caught.value)
+    for url in ("ssh://u:hunter2@host", "ssh://u:hunter2@more@host:22", "ssh://:hunter2@host", "ssh://u:hunter2@"):
+        assert holds_password(url)
+        with pytest.raises(InputError, match="password") as caught:
+            ssh_address_from_url(url)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ssh://u@host:22", "ssh://u@[::1]:22", "adb:1.2.3.4:5555", "a:b@c", "local"])
+def test_url_without_a_password_is_not_taken_for_one(url: str) -> None:
+    assert not holds_password(url)
+
+
+@pytest.mark.parametrize("name", ["pi5", "Pi-5.lan", "1"])
+def test_board_may_be_called_so(name: str) -> None:
+    assert checked_host_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-x", "local", "a,b", "a b", "a/b", "a" * 65, "ssh://b", "\u202e"])
+def test_board_may_not_be_called_so(name: str) -> None:
+    with pytest.raises(InputError, match="found the name"):
+        checked_host_name(name)
+
+
+@pytest.mark.parametrize("word", ["python", "python3.11", "/opt/py/bin/python3", "venv/bin/python", "./p"])
+def test_program_may_be_named_so(word: str) -> None:
+    assert checked_program(word) == word
+
+
+@pytest.mark.parametrize("word", ["", "-c", "py x", "py;x", "$PY", "~/py", "a\nb"])
+def test_program_may_not_be_named_so(word: str) -> None:
+    with pytest.raises(InputError, match="plain name or path"):
+        checked_program(word)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_whatever_is_taken_as_an_address_holds_no_word_that_begins_like_an_option(text: str) -> None:
+    for prefix in ("", "ssh://", "ssh://u@"):
+        try:
+            address = ssh_address_from_url(prefix + text)
+        except InputError:
+            continue
+        assert not address.host.startswith("-")
+        assert not (address.user or "").startswith("-")

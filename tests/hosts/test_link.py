@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stub_server import Asking, stub_server
 
 from edgekd.errors import ConnectError, InputError, SecurityError
 from edgekd.hosts import link
 from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.hops import connected
 from edgekd.hosts.open import open_host
+from edgekd.hosts.target import Hop, Login
 
 
 @pytest.fixture
@@ -119,10 +122,95 @@ def test_server_that_says_nothing_is_given_up(
 
 
 def test_connection_uses_neither_cbc_nor_broken_hashes(board: Any, known: Path, tmp_path: Path) -> None:
-    transport = link.connect(SshAddress("127.0.0.1", board.port, board.user), key=board.key, known_hosts=known)
+    hop = Hop(SshAddress("127.0.0.1", board.port, board.user), Login(board.key), known)
+    transport = connected([hop]).transport
     try:
         assert "cbc" not in transport.local_cipher + transport.remote_cipher
         assert not {"hmac-sha1", "hmac-md5"} & {transport.local_mac, transport.remote_mac}
         assert not any("cbc" in cipher for cipher in transport.preferred_ciphers)
     finally:
         transport.close()
+
+
+@pytest.mark.parametrize(
+    "algorithms",
+    [
+        {"ciphers": ("aes128-cbc", "3des-cbc")},
+        {"digests": ("hmac-sha1", "hmac-md5")},
+    ],
+    ids=["cbc", "sha1-md5"],
+)
+def test_server_that_offers_only_what_is_broken_is_refused(
+    algorithms: dict[str, Any], board: Any, tmp_path: Path
+) -> None:
+    interface = Asking("publickey", key_is_enough=True)
+    with stub_server(interface, **algorithms) as (port, key):
+        known = tmp_path / "known"
+        known.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        with pytest.raises(SecurityError, match="no longer safe"):
+            connected([Hop(SshAddress("127.0.0.1", port, "u"), Login(board.key), known)])
+    assert interface.tried == []
+
+
+def test_stub_server_takes_a_login_when_nothing_in_it_is_broken(board: Any, tmp_path: Path) -> None:
+    with stub_server(Asking("publickey", key_is_enough=True)) as (port, key):
+        known = tmp_path / "known"
+        known.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        connected([Hop(SshAddress("127.0.0.1", port, "u"), Login(board.key), known)]).close()
+
+
+def test_nothing_is_tried_at_a_board_whose_key_is_unknown(board: Any, tmp_path: Path) -> None:
+    interface = Asking("publickey,password")
+    with stub_server(interface) as (port, _), pytest.raises(SecurityError, match="not known here"):
+        connected([Hop(SshAddress("127.0.0.1", port, "u"), Login(board.key), tmp_path / "none")])
+    assert interface.tried == []
+
+
+def _addresses(*places: tuple[str, int]) -> Any:
+    def lookup(*_: Any, **__: Any) -> list[Any]:
+        kinds = [socket.AF_INET6 if ":" in host else socket.AF_INET for host, _ in places]
+        pairs = zip(kinds, places, strict=True)
+        return [(kind, socket.SOCK_STREAM, 6, "", place) for kind, place in pairs]
+
+    return lookup
+
+
+def test_board_with_a_broken_ipv6_address_is_reached_by_its_other_one(
+    board: Any, known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = ("::1", 1), ("127.0.0.1", board.port)
+    monkeypatch.setattr(socket, "getaddrinfo", _addresses(*broken))
+    connected([Hop(SshAddress("127.0.0.1", board.port, board.user), Login(board.key), known)]).close()
+
+
+def test_address_that_swallows_everything_costs_its_time_and_no_more(
+    board: Any, known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "DIAL_TIMEOUT_S", 0.5)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        place = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # until its queue is full, and it answers nobody any more
+            one.setblocking(False)
+            one.connect_ex(place)
+        monkeypatch.setattr(socket, "getaddrinfo", _addresses(place, ("127.0.0.1", board.port)))
+        start = time.monotonic()
+        connected([Hop(SshAddress("127.0.0.1", board.port, board.user), Login(board.key), known)]).close()
+        assert 0.4 < time.monotonic() - start < 10
+        for one in waiting:
+            one.close()
+
+
+def test_nothing_that_turns_checks_off_or_asks_for_more_is_named_anywhere() -> None:
+    """What would accept any host key, ask a person, take a terminal or forward: none of it stands in the program."""
+    words = (
+        "AutoAddPolicy", "WarningPolicy", "MissingHostKeyPolicy", "SSHClient", "SSHConfig", "ProxyCommand",
+        "auth_interactive", "get_pty", "invoke_shell", "request_x11", "request_port_forward", "AgentRequestHandler",
+        "StrictHostKeyChecking", "SFTPClient.get", ".listdir", "shell=True",
+    )  # fmt: skip
+    sources = {path: path.read_text() for path in Path(link.__file__).parents[1].rglob("*.py")}
+    assert len(sources) > 100
+    found = [(path.name, word) for path, text in sources.items() for word in words if word in text]
+    assert found == []

@@ -28,7 +28,7 @@ else:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
-@pytest.mark.parametrize("url", ["", "pi@board", "http://board", "adb://serial"])
+@pytest.mark.parametrize("url", ["", "pi@board", "http://board"])
 def test_host_of_no_known_kind_is_an_input_error_with_the_form(url: str) -> None:
     with pytest.raises(InputError, match="expected 'local' or ssh://"):
         open_host(url)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from edgekd.errors import HostError, HostTimeout
-from edgekd.hosts import link
 from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.hops import connected
 from edgekd.hosts.open import open_host
 from edgekd.hosts.remote_command import run_command
+from edgekd.hosts.target import Hop, Login
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def known(board: Any, tmp_path: Path) -> Path:
 @pytest.fixture
 def transport(board: Any, known: Path) -> Iterator[Any]:
     address = SshAddress("127.0.0.1", board.port, board.user)
-    opened = link.connect(address, key=board.key, known_hosts=known)
-    yield opened
-    opened.close()
+    link = connected([Hop(address, Login(board.key), known)])
+    yield link.transport
+    link.close()
 
 
 def test_lost_connection_during_a_command_is_a_host_error(board: Any, known: Path, tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_process_left_in_the_background_does_not_hold_up_the_command(transport: 
     start = time.monotonic()
     argv = ["sh", "-c", "echo done; sleep 5 &"]
     done = run_command(transport, argv, name="b", folder=str(tmp_path), timeout_s=20, max_output_bytes=100)
-    assert (done.exit_status, done.stdout) == (0, "done\n")
+    assert (done.exit_status, done.out) == (0, b"done\n")
     assert time.monotonic() - start < 4
 
 

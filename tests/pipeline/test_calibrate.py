@@ -13,11 +13,11 @@ import pytest
 from edgekd.cost.stored import read_calibrations
 from edgekd.device import load_profile
 from edgekd.errors import HostError, InputError, RecordError
+from edgekd.host_choice import HostChoice
 from edgekd.pipeline import calibrate as module
 from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
 from edgekd.pipeline.pool import Reference
-from edgekd.recipe import HostChoice
 from edgekd.record import write_record
 from edgekd.space import Space
 from edgekd.student import StudentSpec

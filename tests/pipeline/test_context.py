@@ -5,11 +5,21 @@ from pathlib import Path
 import pytest
 from tiny_recipe import TINY
 
-from edgekd.errors import ProfileError, RecordError
+from edgekd.errors import InputError, ProfileError, RecordError
 from edgekd.files import write_json
+from edgekd.host_choice import HostChoice
 from edgekd.pipeline import context as module
-from edgekd.pipeline.context import Context, Silent, data_facts, file_facts, inputs_hash, model_facts, open_choice
-from edgekd.recipe import Data, HostChoice, load_recipe
+from edgekd.pipeline.context import (
+    Context,
+    Silent,
+    data_facts,
+    file_facts,
+    inputs_hash,
+    machine_facts,
+    model_facts,
+    open_choice,
+)
+from edgekd.recipe import Data, load_recipe
 
 
 def test_the_hash_of_inputs_depends_on_each_of_them_and_on_their_order() -> None:
@@ -91,6 +101,33 @@ def test_the_local_host_works_in_the_home_folder(tmp_path: Path, monkeypatch: py
     with open_choice(HostChoice(), tmp_path) as host:
         host.write("a", b"1")
     assert (tmp_path / ".edgekd" / "a").read_bytes() == b"1"
+
+
+def _hosts(folder: Path, text: str) -> None:
+    (folder / "h.yaml").write_text(f"hosts:\n  pi: {{{text}}}\n")
+    (folder / "h.yaml").chmod(0o600)
+
+
+def test_a_name_of_hosts_yaml_is_what_it_stands_for(tmp_path: Path) -> None:
+    choice = HostChoice(url="pi", hosts="h.yaml")
+    _hosts(tmp_path, 'url: "ssh://u@b"')
+    assert machine_facts(choice, tmp_path) == machine_facts(HostChoice(url="ssh://u@b"), tmp_path) == "ssh://u@b"
+    _hosts(tmp_path, 'url: "ssh://u@b", jump: [{url: "ssh://me@j:23", agent: true}]')
+    assert machine_facts(choice, tmp_path) == ["ssh://u@b", "me@j:23"]
+    _hosts(tmp_path, "url: local")
+    assert machine_facts(choice, tmp_path) == machine_facts(HostChoice(), tmp_path)
+
+
+def test_a_board_that_hosts_yaml_calls_another_device_is_refused(tmp_path: Path) -> None:
+    _hosts(tmp_path, "url: local, device: raspberry-pi-5")
+    recipe = load_recipe("quickstart", ["host.url=pi", "host.hosts=h.yaml", "device=generic-x86-64"])
+    with (
+        pytest.raises(
+            InputError, match=r"hosts\.yaml calls it a raspberry-pi-5, the recipe's device is generic-x86-64"
+        ),
+        Context(recipe, tmp_path / "run", tmp_path).open_host(),
+    ):
+        pass
 
 
 def test_a_context_reads_the_profile_and_the_data_once(context: Context) -> None:
