@@ -19,7 +19,9 @@
         ConnectError                  no connection
         CommandError                  the command ran and failed
         HostTimeout                   the command or the link did not answer in time
+        RunError                      a run on the board ended without a result; its `state` says how
       MeasureError          exit 4    samples unreadable or impossible
+        Corrupt                       a result that arrived damaged or cannot be true
       SecurityError         exit 5    refused: unknown host key, unsafe file
 
 A missed SLA is a verdict (exit 1), an undecided one is a verdict too (exit 3): neither is an error, and an error is
@@ -135,10 +137,24 @@ class HostTimeout(HostError):
     """The command or the link did not answer in time."""
 
 
+class RunError(HostError):
+    """A run on the board ended without a result, or nobody can tell: `state` is one of bench.states.FAILED."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        self.state = state
+        super().__init__(message)
+
+
 class MeasureError(EdgekdError):
     """Samples that cannot be read or cannot be true."""
 
     exit_code = EXIT_INFRASTRUCTURE
+
+
+class Corrupt(MeasureError):
+    """A result that arrived damaged, or whose values cannot be true."""
+
+    state = "CORRUPT"
 
 
 class SecurityError(EdgekdError):

@@ -166,9 +166,12 @@ class Context:
     def open_host(self) -> Iterator[Host]:
         """The host that the recipe names, open, and sure to have the processor of the device that the recipe names.
 
-        Errors: InputError when it has another, for its latencies would say nothing about the device; HostError.
+        A link that breaks is opened again. Errors: InputError when the host has another processor, for its latencies
+        would say nothing about the device; HostError.
         """
-        with open_choice(self.recipe.host, self.base) as host:
+        from edgekd.bench.reopen import Reopening
+
+        with Reopening(lambda: open_choice(self.recipe.host, self.base)) as host:
             isa = isa_of(host)
             if isa != self.profile.isa:
                 raise InputError(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
+from edgekd.bench.reopen import Reopening
 from edgekd.bench.session import measure
 from edgekd.errors import InputError, UnitError
 from edgekd.export.manifest import artifact, verify
@@ -18,6 +20,7 @@ from edgekd.recipe import HostChoice
 from edgekd.record import Artifact, LatencyRecord, write_record
 from edgekd.units import duration_s_from_text
 
+JOURNAL = "runs"
 LONGEST_FACTOR = 30  # a process may take this many times its least duration to reach its least number of samples
 
 
@@ -52,8 +55,11 @@ def inputs(context: Context) -> Any:
     return [files, bench, context.sequence, host, machine_facts(recipe.host), recipe.device]
 
 
-def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form
-    """Measure every artifact of the manifest, the teacher's too, in turns: records/latency-*.json."""
+def work(context: Context, scratch: Path) -> Done:
+    """Measure every artifact of the manifest, the teacher's too, in turns: records/latency-*.json.
+
+    What was begun on the board is remembered in `scratch`, which the pipeline removes when the step has ended.
+    """
     folder = make_folder(context.path(RECORDS))
     for old in folder.glob("latency-*.json"):
         old.unlink()
@@ -66,7 +72,8 @@ def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step h
     context.progress.update("reaching the host")
     with context.open_host() as host:
         plan = bench_plan(context, vocabulary_of(context))
-        found = measure(host, models, plan, device=context.recipe.device, on_progress=show)
+        journal = Journal(scratch / JOURNAL)
+        found = measure(host, models, plan, device=context.recipe.device, on_progress=show, journal=journal)
     paths = []
     for record in found:
         path = folder / f"latency-{record.artifact.name}.json"
@@ -123,9 +130,11 @@ def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
         python=request.python,
         known_hosts=None if request.known_hosts is None else str(request.known_hosts),
     )
-    with open_choice(choice, Path.cwd()) as host:
-        (record,) = measure(host, [(request.model, named)], plan)
+    journal = Journal(target.parent / f".{target.stem}.runs")
+    with Reopening(lambda: open_choice(choice, Path.cwd())) as host:
+        (record,) = measure(host, [(request.model, named)], plan, journal=journal)
     write_record(record, target)
+    journal.clear()
     return target, record
 
 

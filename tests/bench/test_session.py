@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_agent import done, orders, told
 
 from edgekd.bench import session
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import relative_latency
+from edgekd.bench.results import Result
 from edgekd.bench.sentinel import sentinel_model
-from edgekd.bench.session import _latency_record, _Result, artifact_from_file, measure, measure_pairs
+from edgekd.bench.session import _latency_record, artifact_from_file, measure, measure_pairs
 from edgekd.errors import HostError, InputError, MeasureError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.local import LocalHost
@@ -48,9 +50,10 @@ def _board(*results: bytes | dict[str, Any] | None, exit_status: int | None = 0,
     left = list(results)
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
-        result = left.pop(0) if len(left) > 1 else left[0]
-        data = result if isinstance(result, bytes) or result is None else json.dumps(result).encode()
-        return Answer(exit_status, stderr=stderr, files={} if data is None else {argv[3]: data})
+        result = left.pop(0) if len(left) > 1 and argv[2] == "launch" else left[0]
+        if exit_status != 0:
+            return Answer(exit_status, stderr=stderr)
+        return Answer(stdout=told(argv)) if result is None else done(argv, result)
 
     return FakeHost(respond=respond)
 
@@ -168,15 +171,15 @@ def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> Non
 
 
 def test_plan_that_wants_more_samples_than_usual_gets_them(classifier: Path) -> None:
-    orders: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = []
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
-        orders.append(json.loads(host.files[argv[2]]))
-        return Answer(files={argv[3]: json.dumps(_result()).encode()})
+        seen.append(orders(host, argv))
+        return done(argv, _result())
 
     for wanted in (100, 3_000_000):
         measure(FakeHost(respond=respond), _models(classifier), BenchPlan(processes=1, min_samples=wanted))
-    assert [(one["max_samples"], one["lock_wait_s"]) for one in orders] == [(2_000_000, 60), (6_000_000, 60)]
+    assert [(one["max_samples"], one["lock_wait_s"]) for one in seen] == [(2_000_000, 60), (6_000_000, 60)]
 
 
 def test_each_paired_record_is_handed_over_before_the_next_model_begins(
@@ -224,8 +227,6 @@ def test_model_is_sent_once_and_each_run_leaves_nothing_behind(classifier: Path)
         json.dumps(_result(host=None)).encode(),
         json.dumps(_result(runtime={})).encode(),
         json.dumps(_result(clock=7)).encode(),
-        json.dumps({"format": 1, "error": "what"}).encode(),
-        json.dumps({"format": 1, "error": {"kind": "unheard of", "message": "x"}}).encode(),
         None,
     ],
 )
@@ -240,27 +241,29 @@ def test_damaged_result_is_a_measure_error(damaged: bytes | None, classifier: Pa
         ("shape", InputError),
         ("input", InputError),
         ("model", InputError),
-        ("busy", HostError),
         ("missing", HostError),
         ("memory", HostError),
         ("runtime", MeasureError),
+        ("unheard of", MeasureError),
     ],
 )
 def test_error_of_the_agent_becomes_one_of_ours(kind: str, error: type[Exception], classifier: Path) -> None:
-    board = _board({"format": 1, "error": {"kind": kind, "message": "said\n\x1b[2J so"}}, exit_status=3)
+    failed = {"kind": kind, "message": "said\n\x1b[2J so"}
+    board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "EXITED", exit_status=3, error=failed)))
     with pytest.raises(error, match=r"fake: tiny: said \\x1b\[2J so"):
         measure(board, _models(classifier), QUICK)
 
 
 @pytest.mark.parametrize(
     ("exit_status", "said"),
-    [(None, "out of memory"), (127, "--python PATH"), (1, "the last it said: SyntaxError: no")],
+    [(None, "the agent's answer did not arrive"), (127, "--python PATH"), (1, "the last it said: SyntaxError: no")],
 )
 def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, classifier: Path) -> None:
     board = _board(None, exit_status=exit_status, stderr=b"Traceback\nSyntaxError: no\n")
     with pytest.raises(HostError, match=said):
         measure(board, _models(classifier), QUICK)
-    assert not [name for name in board.files if name.startswith("runs/")]
+    # A run that nobody can ask about is left where it is.
+    assert bool([name for name in board.files if name.startswith("runs/")]) == (exit_status is None)
 
 
 def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> None:
@@ -270,7 +273,7 @@ def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> 
 
 
 def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classifier: Path) -> None:
-    results = [_Result(HostFacts(**HOST, name="fake"), Runtime(**RUNTIME), {}, "perf_counter_ns", dict(RUN))]
+    results = [Result(HostFacts(**HOST, name="fake"), Runtime(**RUNTIME), {}, "perf_counter_ns", dict(RUN))]
     artifact = artifact_from_file(classifier)
     record = _latency_record(artifact, results, BenchPlan(processes=3), None)
     assert (record.protocol.processes, len(record.runs)) == (3, 1)

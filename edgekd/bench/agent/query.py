@@ -1,8 +1,8 @@
 """What can be said of a run now, whoever runs it, and how a run is ended from outside.
 
 The answer is a table: `run`, `boot_id` of the board now, `state` (what state.json says, None without one), `damaged`
-(why it cannot be read), `alive` (the supervisor runs), `left` (how many processes of the run live besides), `lock_free`,
-and `now_ns`. It tells facts; the other side concludes.
+(why it cannot be read), `alive` (the supervisor runs), `left` (how many processes of the run live besides),
+`lock_free`, and `now_ns`. It tells facts; the other side concludes.
 """
 
 from __future__ import annotations

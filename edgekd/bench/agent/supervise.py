@@ -4,8 +4,8 @@ It has no terminal and needs nobody: it takes the board's lock, beats once a sec
 keeps enough space to say even that the disk is full. The measuring process has no thread or timer of its own for that.
 After the child ended, whatever it left behind is ended too, and then the lock is given back.
 
-A run ends in one of DONE, EXITED, SIGNALED, OOM, TIMEOUT, HUNG, BUSY, DISK_FULL and CANCELLED, unless the supervisor did
-not live to say so. Limits are counted by CLOCK_MONOTONIC; the calendar of the board is never asked.
+A run ends in one of DONE, EXITED, SIGNALED, OOM, TIMEOUT, HUNG, BUSY, DISK_FULL and CANCELLED, unless the supervisor
+did not live to say so. Limits are counted by CLOCK_MONOTONIC; the calendar of the board is never asked.
 """
 
 from __future__ import annotations
