@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the workbench that several modules share
+
+from workbench import Workbench
 
 
 def classifier_bytes(vocabulary: int = 50, width: int = 8) -> bytes:
@@ -45,3 +51,11 @@ def wider_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "wider.onnx"
     path.write_bytes(classifier_bytes(width=16))
     return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """A workspace with the real agent; what is left of its runs is ended afterwards."""
+    workbench = Workbench(tmp_path / "bench")
+    yield workbench
+    workbench.close()
