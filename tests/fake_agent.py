@@ -13,7 +13,7 @@ BOOT = "a"
 
 
 def told(
-    argv: tuple[str, ...], state: str | None = "DONE", *, answer: dict[str, Any] | None = None, **stated: Any
+    argv: tuple[str, ...], state: str | None = "DONE", /, *, answer: dict[str, Any] | None = None, **stated: Any
 ) -> bytes:
     """What the agent says to `argv` of a run in `state`; `stated` are keys of state.json, `answer` of the answer."""
     table: dict[str, Any] = {
