@@ -187,7 +187,11 @@ class DetachedRun:
             said = f"{self.where}: run {self.run} was asked to end and has not after "
             return Interrupted(f"{said}{text_from_s(self._patience.cancel_s)}", goes_on=False)
         self.remove()
-        return Interrupted(f"{self.where}: interrupted, and the run on the board was cancelled", goes_on=False)
+        return Interrupted(
+            f"{self.where}: interrupted, and the run on the board was cancelled; the same "
+            "command goes on where this one stopped",
+            goes_on=False,
+        )
 
     def _at(self, name: str) -> str:
         return f"runs/{self.run}/{name}"

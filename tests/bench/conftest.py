@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).parent))  # for the workbench that several modules share
 
 from workbench import Workbench
+from worksite import Site, sites
 
 
 def classifier_bytes(vocabulary: int = 50, width: int = 8) -> bytes:
@@ -59,3 +60,18 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     workbench = Workbench(tmp_path / "bench")
     yield workbench
     workbench.close()
+
+
+@pytest.fixture(params=["local", "ssh"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, request.param, request)
+
+
+@pytest.fixture
+def local(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, "local", request)
+
+
+@pytest.fixture
+def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, "ssh", request)

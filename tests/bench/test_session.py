@@ -11,12 +11,13 @@ import pytest
 from fake_agent import done, orders, told
 
 from edgekd.bench import session
+from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import relative_latency
 from edgekd.bench.results import Result
 from edgekd.bench.sentinel import sentinel_model
 from edgekd.bench.session import _latency_record, artifact_from_file, measure, measure_pairs
-from edgekd.errors import HostError, InputError, MeasureError
+from edgekd.errors import HostError, InputError, MeasureError, RunError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.local import LocalHost
 from edgekd.hosts.open import open_host
@@ -266,10 +267,63 @@ def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, 
     assert bool([name for name in board.files if name.startswith("runs/")]) == (exit_status is None)
 
 
-def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> None:
-    board = _board(_result(), _result(host={**HOST, "boot_id": "b"}))
+def test_board_that_rebooted_in_between_is_a_measure_error_and_what_was_kept_is_dropped(
+    classifier: Path, tmp_path: Path
+) -> None:
+    board, journal = _board(_result(), _result(host={**HOST, "boot_id": "b"})), Journal(tmp_path / "runs")
     with pytest.raises(MeasureError, match="rebooted"):
-        measure(board, _models(classifier), QUICK)
+        measure(board, _models(classifier), QUICK, journal=journal)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unreachable(FakeHost):
+    """A board that answers `answers` questions, and then is gone until there are more."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(respond=lambda _, argv: done(argv, _result()))
+        self.answers = answers
+
+    def run(self, argv: Any, *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Any:
+        if not self.answers:
+            self.runs.append(tuple(argv))
+            raise HostError("pi: the link broke while a command ran")
+        self.answers -= 1
+        return super().run(argv, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
+
+
+def test_what_came_home_is_kept_and_what_was_begun_is_taken_up_by_its_name(classifier: Path, tmp_path: Path) -> None:
+    board, journal = Unreachable(1), Journal(tmp_path / "runs")
+    for _ in range(2):
+        with pytest.raises(RunError) as caught:
+            measure(board, _models(classifier), QUICK, journal=journal)
+        assert caught.value.state == "UNREACHABLE"
+    first, lost, again = (argv[3] for argv in board.runs)
+    assert len({first, lost, again}) == 2
+    assert lost == again
+    board.answers = 9
+    (record,) = measure(board, _models(classifier), QUICK, journal=journal)
+    assert len(record.runs) == 2
+    assert [argv[3] for argv in board.runs][3:] == [lost]
+    assert not [name for name in board.files if name.startswith("runs/")]
+    assert len(list((tmp_path / "runs").glob("*.result"))) == 2
+    journal.clear()
+
+
+def test_models_of_a_run_that_goes_on_without_us_stay_where_it_loads_them(classifier: Path, tmp_path: Path) -> None:
+    board = Unreachable(0)
+    with pytest.raises(RunError):
+        measure_pairs(board, _models(classifier), sentinel_model(tmp_path / "s.onnx"), QUICK, journal=Journal(tmp_path))
+    assert f"blobs/{artifact_from_file(classifier).sha256}.onnx" in board.files
+
+
+def test_a_run_that_failed_is_forgotten_and_the_next_one_is_new(classifier: Path, tmp_path: Path) -> None:
+    board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "TIMEOUT")))
+    for _ in range(2):
+        with pytest.raises(RunError) as caught:
+            measure(board, _models(classifier), QUICK, journal=Journal(tmp_path / "runs"))
+        assert caught.value.state == "TIMEOUT"
+    assert len({argv[3] for argv in board.runs}) == 2
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classifier: Path) -> None:

@@ -116,7 +116,7 @@ class Workbench:
         if steps:
             until(lambda: (self.stated(run).get("steps") or 0) >= steps, f"inference {steps}")
         else:
-            until(lambda: self.stated(run).get("state") == "RUNNING", "the run")
+            until(lambda: self.stated(run).get("state") == "RUNNING" and self.children(run), "the run")
         return self.ask("state", run)
 
     def stated(self, run: str) -> dict[str, Any]:
