@@ -78,7 +78,7 @@ def measure(
                 "models": [{"path": sent[index], "dims": dict(plan.dims)}],
                 "input_data": data,
             }
-            results[index] += _run_agent(host, agent, spec, plan, artifact.name, journal, turn)
+            results[index] += _run_agent(host, agent, spec, plan, artifact.name, journal, [turn, index])
             done += 1
             if on_progress is not None:
                 on_progress(done, total, artifact)
@@ -134,7 +134,7 @@ def measure_pairs(
     records = []
     for start in range(0, len(models), together):
         part = models[start : start + together]
-        results = _ordered(host, agent, part, sizes[start : start + together], orders, plan, journal)
+        results = _ordered(host, agent, part, sizes[start : start + together], orders, plan, journal, start)
         for (_, artifact), result in zip(part, results, strict=True):
             record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
             records.append(record)
@@ -151,6 +151,7 @@ def _ordered(
     orders: dict[str, Any],
     plan: BenchPlan,
     journal: Journal | None,
+    start: int,
 ) -> list[Result]:
     """A result for each of `models` from one call of the agent; the models are on the host meanwhile only."""
     places = [_model_place(artifact) for _, artifact in models]
@@ -160,7 +161,7 @@ def _ordered(
             _sent_model(host, path, artifact)
         names = ", ".join(dict.fromkeys(artifact.name for _, artifact in models))
         entries = [{"path": place, "dims": own} for place, own in zip(places, sizes, strict=True)]
-        return _run_agent(host, agent, {**orders, "models": entries}, plan, names, journal, names)
+        return _run_agent(host, agent, {**orders, "models": entries}, plan, names, journal, [start, names])
     except (EdgekdError, Interrupted) as error:
         goes_on = _goes_on(error)
         raise

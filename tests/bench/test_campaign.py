@@ -190,6 +190,7 @@ real_campaign(Path({str(classifier)!r}), Path({str(tmp_path)!r})).run(["a", "b",
     found = real_campaign(classifier, tmp_path).run(["a", "b", "c"])
     assert all((visits / name).read_bytes() == data for name, data in before.items())
     assert len(found.measured) == 3
+    assert not (visits / ".runs").exists()
     records = [read_record(path) for path in visits.glob("*.json")]
     assert all(isinstance(record, PairedRecord) and len(record.run.model_ns) >= 4 for record in records)
 

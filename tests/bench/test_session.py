@@ -316,6 +316,20 @@ def test_models_of_a_run_that_goes_on_without_us_stay_where_it_loads_them(classi
     assert f"blobs/{artifact_from_file(classifier).sha256}.onnx" in board.files
 
 
+def test_a_model_that_is_named_twice_has_runs_of_its_own_each_time(classifier: Path, tmp_path: Path) -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        return done(argv, _result() if plain else _result(runs=[{"shapes": {}, "run": paired}]))
+
+    paired = {"load_ns": 5, "model_ns": [2], "sentinel_ns": [1, 1]}
+    for plain in (True, False):
+        board, journal = FakeHost(respond=respond), Journal(tmp_path / f"runs-{plain}")
+        if plain:
+            measure(board, _models(classifier, classifier), QUICK, journal=journal)
+        else:
+            measure_pairs(board, _models(classifier, classifier), classifier, QUICK, pairs=1, journal=journal)
+        assert len({argv[3] for argv in board.runs}) == len(board.runs) == (4 if plain else 2)
+
+
 def test_a_run_that_failed_is_forgotten_and_the_next_one_is_new(classifier: Path, tmp_path: Path) -> None:
     board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "TIMEOUT")))
     for _ in range(2):

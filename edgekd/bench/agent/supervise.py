@@ -43,7 +43,7 @@ from .steps import counted
 from .work import EXIT_ERROR, LOCK_WAIT_S, read_spec
 
 BEAT_S = 1.0
-LOCK_STEP_S = 0.05
+LOCK_STEP_S, LONGEST_STEP_S = 0.05, 0.5
 TOTAL_S, STALL_S = 3600.0, 300.0
 OWN_NICE = 5
 Tell = Callable[[Dict[str, Any]], None]
@@ -83,7 +83,7 @@ class Supervisor:
         """Wait for the board's lock, measure, and give it back."""
         lock = Lock()
         late = time.monotonic() + spec.get("lock_wait_s", LOCK_WAIT_S)
-        due = time.monotonic() + BEAT_S
+        due, step_s = time.monotonic() + BEAT_S, LOCK_STEP_S
         while not lock.take():
             now = time.monotonic()
             if self.cancelled():
@@ -93,7 +93,9 @@ class Supervisor:
             if now >= due:
                 self.state.write()
                 due = now + BEAT_S
-            time.sleep(LOCK_STEP_S)
+            time.sleep(step_s)
+            # Often at first, for a run that just ends; then seldom, for one that is not to be disturbed.
+            step_s = min(1.5 * step_s, LONGEST_STEP_S)
         try:
             lock.sign(self.run)
             self.state.write(state="RUNNING")
