@@ -48,8 +48,8 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
             sys.stdout.flush()
         except EdgekdError as error:
             fail(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            fail("interrupted; the same command goes on where this one stopped", EXIT_INTERRUPTED)
+        except KeyboardInterrupt as error:
+            fail(str(error) or "interrupted; the same command goes on where this one stopped", EXIT_INTERRUPTED)
         except BrokenPipeError:
             _drop_output()  # the reader went away, as head does
             raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -23,7 +23,9 @@
         HostTimeout                   the command or the link did not answer in time
           Stalled                     nothing moved for a while
         DiskFull                      the board has no room
+        RunError                      a run on the board ended without a result; its `state` says how
       MeasureError          exit 4    samples unreadable or impossible
+        Corrupt                       a result that arrived damaged or cannot be true
       SecurityError         exit 5    refused: unknown host key, unsafe file
 
 A missed SLA is a verdict (exit 1), an undecided one is a verdict too (exit 3): neither is an error, and an error is
@@ -173,10 +175,24 @@ class DiskFull(HostError):
     """The board has no room for what was to be stored there."""
 
 
+class RunError(HostError):
+    """A run on the board ended without a result, or nobody can tell: `state` is one of bench.states.FAILED."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        self.state = state
+        super().__init__(message)
+
+
 class MeasureError(EdgekdError):
     """Samples that cannot be read or cannot be true."""
 
     exit_code = EXIT_INFRASTRUCTURE
+
+
+class Corrupt(MeasureError):
+    """A result that arrived damaged, or whose values cannot be true."""
+
+    state = "CORRUPT"
 
 
 class SecurityError(EdgekdError):

@@ -17,6 +17,7 @@ import typer
 from onnx import TensorProto, helper
 
 from edgekd import __version__
+from edgekd.bench.detached import Interrupted
 from edgekd.cli import guarded
 from edgekd.device import profile_names
 from edgekd.gate.files import read_verdict
@@ -348,6 +349,7 @@ def test_the_gate_needs_no_heavy_library(records: Path, sla: Path, tmp_path: Pat
         (OSError(errno.EROFS, "Read-only file system", "/x/y"), 2, "/x/y: no permission to write there"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 2, "/x/y: no permission to write there"),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+        (Interrupted("pi: detached; run x goes on there", goes_on=True), 130, "pi: detached; run x goes on there"),
         (OSError(errno.ECHILD, "No child processes"), 70, "this is a bug in edgekd"),
         (ZeroDivisionError("x"), 70, "this is a bug in edgekd"),
     ],

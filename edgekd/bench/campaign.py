@@ -2,7 +2,8 @@
 
 Every student is visited in every round, so a slow drift of the board meets all alike. Whatever stands out (windows.py)
 is measured again while there is time. Each visit is a record of its own, stored at once: a campaign that was killed
-goes on where it stopped, and its answer can be computed again from its records.
+goes on where it stopped, and its answer can be computed again from its records. What a kill left running on the board
+is taken up again, too: its name stands in a journal beside the records until they are written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import own_times, undisturbed_s
 from edgekd.bench.session import measure_pairs
@@ -31,6 +33,7 @@ MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model o
 EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
 EXTRA_SHARE = 0.2  # of the budget, kept back for that
 USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
+JOURNAL = ".runs"  # beside the visits
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
 LEAST_QUANTILE = 0.01  # of several threads' times over all visits: of those tried, the best on two busy cores
 LEAST_ERROR = 0.01  # our choice: so near the end a quantile is not known better
@@ -133,7 +136,7 @@ class Campaign:
         return repeated
 
     def _visit(self, wanted: Sequence[tuple[str, Path]], number: int) -> None:
-        places = dict(wanted)
+        places, journal = dict(wanted), Journal(self.folder / JOURNAL)
         for start in range(0, len(wanted), TOGETHER):
             part = [name for name, _ in wanted[start : start + TOGETHER]]
             self._tell(f"round {number + 1}, measuring {part[0]}", start, len(wanted))
@@ -144,8 +147,9 @@ class Campaign:
             measure_pairs(
                 self.host, [self.model(name) for name in part], self.sentinel, self.plan, pairs=self.pairs,
                 least_s=self.least_s, together=TOGETHER, dims=[self.dims(name) for name in part] if self.dims else None,
-                device=self.device, on_record=keep,
+                device=self.device, on_record=keep, journal=journal,
             )  # fmt: skip
+            journal.clear()
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{self.first * (MOST_ROUNDS + EXTRA_ROUNDS) + number + 1}.json"

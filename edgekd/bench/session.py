@@ -1,17 +1,16 @@
 """Measuring on a host: send models and agent, run the processes in turns, bring home and check what they say.
 
 One process at a time measures in a host's workspace, whoever started it: the agent holds a lock there, which ends with
-it. So a process that outlived its killed run delays the next run, and does not disturb it. Measurements in different
-workspaces of one board do not see each other.
+it. Each process is a run of its own on the board (detached.py) that needs no link while it measures; a journal of such
+runs lets a command that was killed take up those it had begun. Measurements in different workspaces of one board do not
+see each other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,52 +18,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.detached import DetachedRun, Interrupted
 from edgekd.bench.health import drift_warnings, host_warnings, warnings_for
+from edgekd.bench.journal import Journal, key_of
 from edgekd.bench.packed import packed_agent
 from edgekd.bench.plan import BenchPlan
-from edgekd.errors import HostError, InputError, MeasureError, RecordError
-from edgekd.files import json_from_bytes, json_text, sha256_of_bytes, sha256_of_file, write_bytes
-from edgekd.hosts.base import Completed, Host
-from edgekd.record import Artifact, HostFacts, LatencyRecord, PairedRecord, PairedRun, ProcessRun, Protocol, Runtime
-from edgekd.text import printable
+from edgekd.bench.results import AGENT_FORMAT, Result, impossible, results_from_bytes
+from edgekd.errors import EdgekdError, HostError, InputError, MeasureError, SecurityError
+from edgekd.files import sha256_of_bytes, sha256_of_file, write_bytes
+from edgekd.hosts.base import Host
+from edgekd.record import Artifact, LatencyRecord, PairedRecord, PairedRun, ProcessRun, Protocol
 
 __all__ = ["BenchPlan", "artifact_from_file", "measure", "measure_pairs"]
 
-AGENT_FORMAT = 1
 DEFAULT_PAIRS = 12
 # A short model may be timed this many times as often as was asked for, when the time that was asked for allows it.
 MOST_PAIRS = 25
-_EXIT_AGENT_ERROR, _EXIT_NOT_FOUND = 3, 127
 # Enough for another measurement's process of the usual length.
 _LOCK_WAIT_S = 60.0
+# Longer than any model takes to load or any inference to end; loading on a slow board has no bound of its own.
+_STALL_S = 300.0
 # A run ends at this number of samples, so that its result cannot be longer than we are ready to read.
 _MAX_SAMPLES = 2_000_000
 _BYTES_PER_SAMPLE = 24
 _RESULT_SLACK_BYTES = 1 << 20
-# Which side an agent's error is on: what the user named, the board, or the measurement.
-_ERRORS: dict[str, type[InputError | HostError | MeasureError]] = {
-    "shape": InputError,
-    "input": InputError,
-    "model": InputError,
-    "busy": HostError,
-    "missing": HostError,
-    "memory": HostError,
-    "runtime": MeasureError,
-    "spec": MeasureError,
-}
-
 Progress = Callable[[int, int, Artifact], None]
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What one process brought home."""
-
-    host: HostFacts
-    runtime: Runtime
-    shapes: dict[str, list[int]]
-    clock: str
-    run: dict[str, Any]
 
 
 def measure(
@@ -74,20 +52,22 @@ def measure(
     *,
     device: str | None = None,
     on_progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> list[LatencyRecord]:
     """One record for each of `models`, in their order, each from `plan.processes` processes on `host`.
 
     The processes of several models take turns (A B, B A, A B, …), so that a slow drift of the board meets all alike.
     `on_progress` gets the number of finished processes, of all processes, and the artifact that was measured.
-    The models stay on the host, so that measuring them again sends nothing.
-    Errors: InputError for a model, shape or input that cannot be run; HostError for the board, also when another
-    measurement keeps it busy; MeasureError for a result that cannot be true.
+    The models stay on the host, so that measuring them again sends nothing. `journal` remembers what was begun and what
+    came home, for the same call after a kill; whoever stores the records clears it.
+    Errors: InputError for a model, shape or input that cannot be run; HostError for the board, RunError for a process
+    that ended without a result; MeasureError for a result that cannot be true. Interrupted after Ctrl-C.
     """
     _require_models(models)
     agent = _sent_agent(host)
     sent = [_sent_model(host, path, artifact) for path, artifact in models]
     data = _sent_inputs(host, plan)
-    results: list[list[_Result]] = [[] for _ in models]
+    results: list[list[Result]] = [[] for _ in models]
     done, total = 0, plan.processes * len(models)
     for turn in range(plan.processes):
         order = range(len(models)) if turn % 2 == 0 else reversed(range(len(models)))
@@ -98,12 +78,18 @@ def measure(
                 "models": [{"path": sent[index], "dims": dict(plan.dims)}],
                 "input_data": data,
             }
-            results[index] += _run_agent(host, agent, spec, plan, artifact.name)
+            results[index] += _run_agent(host, agent, spec, plan, artifact.name, journal, [turn, index])
             done += 1
             if on_progress is not None:
                 on_progress(done, total, artifact)
     pairs = zip(models, results, strict=True)
-    return [_latency_record(artifact, found, plan, device) for (_, artifact), found in pairs]
+    try:
+        return [_latency_record(artifact, found, plan, device) for (_, artifact), found in pairs]
+    except MeasureError:
+        # Results that make no record together would not make one the next time.
+        if journal is not None:
+            journal.clear()
+        raise
 
 
 def measure_pairs(
@@ -118,6 +104,7 @@ def measure_pairs(
     dims: Sequence[Mapping[str, int]] | None = None,
     device: str | None = None,
     on_record: Callable[[PairedRecord], None] | None = None,
+    journal: Journal | None = None,
 ) -> list[PairedRecord]:
     """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
 
@@ -126,7 +113,7 @@ def measure_pairs(
     gives each sizes of its own in the place of the plan's.
     `on_record` gets each record as soon as it exists, so that an interruption loses one order at most.
     Each model is removed from the host after its order, however that ended; sentinel and inputs stay for the next.
-    Errors: as measure.
+    `journal` and errors: as measure.
     """
     _require_models(models)
     if pairs < 1 or together < 1:
@@ -147,7 +134,7 @@ def measure_pairs(
     records = []
     for start in range(0, len(models), together):
         part = models[start : start + together]
-        results = _ordered(host, agent, part, sizes[start : start + together], orders, plan)
+        results = _ordered(host, agent, part, sizes[start : start + together], orders, plan, journal, start)
         for (_, artifact), result in zip(part, results, strict=True):
             record = _paired_record(artifact, reference, result, plan, pairs=pairs, device=device)
             records.append(record)
@@ -163,17 +150,24 @@ def _ordered(
     sizes: Sequence[dict[str, int]],
     orders: dict[str, Any],
     plan: BenchPlan,
-) -> list[_Result]:
+    journal: Journal | None,
+    start: int,
+) -> list[Result]:
     """A result for each of `models` from one call of the agent; the models are on the host meanwhile only."""
     places = [_model_place(artifact) for _, artifact in models]
+    goes_on = False
     try:
         for path, artifact in models:
             _sent_model(host, path, artifact)
         names = ", ".join(dict.fromkeys(artifact.name for _, artifact in models))
         entries = [{"path": place, "dims": own} for place, own in zip(places, sizes, strict=True)]
-        return _run_agent(host, agent, {**orders, "models": entries}, plan, names)
+        return _run_agent(host, agent, {**orders, "models": entries}, plan, names, journal, [start, names])
+    except (EdgekdError, Interrupted) as error:
+        goes_on = _goes_on(error)
+        raise
     finally:
-        for place in set(places) - {orders["sentinel"]}:
+        # A run that goes on without us still has to load them.
+        for place in set() if goes_on else set(places) - {orders["sentinel"]}:
             with contextlib.suppress(HostError):
                 host.remove(place)
 
@@ -218,22 +212,37 @@ def _sent_inputs(host: Host, plan: BenchPlan) -> str | None:
     return place
 
 
-def _run_agent(host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, name: str) -> list[_Result]:
-    """One call of the agent, from its orders to a checked result for each model; its files there are removed."""
-    folder = f"runs/{secrets.token_hex(12)}"
-    spec_path, result_path = f"{folder}/spec.json", f"{folder}/result.json"
-    where = f"{host.name}: {name}"
+def _run_agent(
+    host: Host, agent: str, spec: dict[str, Any], plan: BenchPlan, name: str, journal: Journal | None, turn: object
+) -> list[Result]:
+    """One call of the agent, from its orders to a checked result for each model; its files there are removed.
+
+    `turn` tells this call from others with the same orders.
+    """
+    journal, where = journal or Journal(), f"{host.name}: {name}"
+    total_s = len(spec["models"]) * plan.timeout_s
+    limits = {"lock_wait_s": _LOCK_WAIT_S, "total_s": total_s, "stall_s": _STALL_S}
+    orders = {**spec, "format": AGENT_FORMAT, **limits}
+    key = key_of(host.name, agent, orders, turn)
+    run = DetachedRun(host, agent, journal.run_of(key), where)
     try:
-        orders = {**spec, "format": AGENT_FORMAT, "lock_wait_s": _LOCK_WAIT_S}
-        host.write(spec_path, json_text(orders).encode())
-        done = host.run([host.python, agent, spec_path, result_path], timeout_s=len(spec["models"]) * plan.timeout_s)
-        if done.exit_status not in (0, _EXIT_AGENT_ERROR):
-            raise _crash(where, done)
-        data = _read_result(host, result_path, _max_result_bytes(spec), where)
-    finally:
-        with contextlib.suppress(HostError):
-            host.remove(folder)
-    return _results_from_bytes(data, where, host.name, len(spec["models"]))
+        kept = journal.kept(key)
+        if kept is None:
+            kept = run.result(orders, max_bytes=_max_result_bytes(spec), limit_s=_LOCK_WAIT_S + total_s)
+            journal.keep(key, run.run, kept)
+        run.remove()
+        return results_from_bytes(kept.data, where, host.name, expected=len(spec["models"]), samples=kept.samples)
+    except (EdgekdError, Interrupted) as error:
+        if not _goes_on(error):
+            journal.forget(key)
+        raise
+
+
+def _goes_on(error: EdgekdError | Interrupted) -> bool:
+    """Whether a run goes on there, to be found again."""
+    if isinstance(error, Interrupted):
+        return error.goes_on
+    return isinstance(error, SecurityError) or getattr(error, "state", None) == "UNREACHABLE"
 
 
 def _max_result_bytes(spec: dict[str, Any]) -> int:
@@ -242,69 +251,8 @@ def _max_result_bytes(spec: dict[str, Any]) -> int:
     return len(spec["models"]) * int(times) * _BYTES_PER_SAMPLE + _RESULT_SLACK_BYTES
 
 
-def _read_result(host: Host, place: str, max_bytes: int, where: str) -> bytes:
-    try:
-        return host.read(place, max_bytes=max_bytes)
-    except HostError as error:
-        raise MeasureError(f"{where}: the process ended without a usable result ({error})") from None
-
-
-def _crash(where: str, done: Completed) -> HostError:
-    if done.exit_status is None:
-        return HostError(f"{where}: the process was ended by a signal. Did the board run out of memory?")
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    last = printable(said[-1], 300) if said else "nothing"
-    if done.exit_status == _EXIT_NOT_FOUND:
-        return HostError(f"{where}: {done.argv[0]} cannot be started there ({last}). Name its Python: --python PATH")
-    return HostError(f"{where}: the agent failed with status {done.exit_status}; the last it said: {last}")
-
-
-def _results_from_bytes(data: bytes, where: str, host_name: str, expected: int) -> list[_Result]:
-    """The agent's results for `expected` models, believed only after every value was checked. Errors: as measure."""
-    try:
-        table = json_from_bytes(data, where=where)
-    except RecordError as error:
-        raise MeasureError(f"{error}; the board's result is damaged") from None
-    if not isinstance(table, dict) or table.get("format") != AGENT_FORMAT:
-        raise MeasureError(f"{where}: the board's result has another format than {AGENT_FORMAT}")
-    if "error" in table:
-        raise _agent_error(table["error"], where)
-    try:
-        host = HostFacts.model_validate({**table["host"], "name": host_name})
-        runtime = Runtime.model_validate(table["runtime"])
-        results = [_result(host, runtime, table["clock"], one) for one in table["runs"]]
-    except ValidationError as problems:
-        raise _impossible(where, problems) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise MeasureError(f"{where}: the board's result lacks a part ({printable(repr(error), 120)})") from None
-    if len(results) != expected:
-        raise MeasureError(f"{where}: the board's result holds {len(results)} runs, expected {expected}")
-    return results
-
-
-def _result(host: HostFacts, runtime: Runtime, clock: Any, table: Any) -> _Result:
-    checked = Protocol.model_validate({**_ANY_PROTOCOL, "shapes": table["shapes"], "clock": clock})
-    return _Result(host, runtime, checked.shapes, checked.clock, dict(table["run"]))
-
-
-_ANY_PROTOCOL = {"processes": 1, "warmup_s": 0.0, "min_duration_s": 0.0, "min_samples": 1}
-
-
-def _agent_error(error: object, where: str) -> InputError | HostError | MeasureError:
-    table = error if isinstance(error, dict) else {}
-    message = printable(str(table.get("message", "no message")), 1500).replace("\n", " ")
-    return _ERRORS.get(str(table.get("kind")), MeasureError)(f"{where}: {message}")
-
-
-def _impossible(where: str, problems: ValidationError) -> MeasureError:
-    first = problems.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    found = printable(repr(first["input"]), 60)
-    return MeasureError(f"{where}: the board's result cannot be true: {place}: {first['msg']} (found {found})")
-
-
 def _latency_record(
-    artifact: Artifact, results: Sequence[_Result], plan: BenchPlan, device: str | None
+    artifact: Artifact, results: Sequence[Result], plan: BenchPlan, device: str | None
 ) -> LatencyRecord:
     first, last = results[0], results[-1]
     where = f"{first.host.name}: {artifact.name}"
@@ -314,7 +262,7 @@ def _latency_record(
     try:
         runs = [ProcessRun.model_validate(result.run) for result in results]
     except ValidationError as problems:
-        raise _impossible(where, problems) from None
+        raise impossible(where, problems) from None
     facts = first.host.model_copy(
         update={
             "load_after": last.host.load_after,
@@ -342,12 +290,12 @@ def _latency_record(
 
 
 def _paired_record(
-    artifact: Artifact, sentinel: Artifact, result: _Result, plan: BenchPlan, *, pairs: int, device: str | None
+    artifact: Artifact, sentinel: Artifact, result: Result, plan: BenchPlan, *, pairs: int, device: str | None
 ) -> PairedRecord:
     try:
         run = PairedRun.model_validate(result.run)
     except ValidationError as problems:
-        raise _impossible(f"{result.host.name}: {artifact.name}", problems) from None
+        raise impossible(f"{result.host.name}: {artifact.name}", problems) from None
     return PairedRecord(
         artifact=artifact,
         created_utc=_now_utc(),

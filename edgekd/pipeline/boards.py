@@ -15,7 +15,7 @@ from typing import Protocol
 from edgekd.errors import EXIT_BUG, EXIT_PASS, EdgekdError, InputError, worst_exit_code
 from edgekd.hosts.target import Target
 from edgekd.pipeline.measure import Asked, BenchRequest, asked, bench_on, target_file
-from edgekd.record import Artifact, LatencyRecord, write_record
+from edgekd.record import Artifact, LatencyRecord
 from edgekd.report.terminal import record_lines
 from edgekd.text import printable
 
@@ -105,8 +105,7 @@ def _on_one(
 
     said.put(_Said(number, "reaching it"))
     try:
-        record = bench_on(board, model, wanted, tell)
-        write_record(record, path)
+        record = bench_on(board, model, wanted, path, tell)
     except Exception as error:  # noqa: BLE001  a bug on one board must not lose the records of the others
         return Result(board, error=error)
     return Result(board, path, record)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, get_args
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Answer, Campaign
 from edgekd.bench.plan import BenchPlan
+from edgekd.bench.reopen import Reopening
 from edgekd.bench.windows import Curve, Level
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, fit
 from edgekd.cost.stored import (
@@ -138,7 +139,7 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     known = read_calibrations(path) if path.exists() else []
     pool = Pool(reference, request.precisions, request.batch)
     names = [name for precision in request.precisions for name in pool.designed(precision, request.students)]
-    with open_choice(request.host, base) as host:
+    with Reopening(lambda: open_choice(request.host, base)) as host:
         require_isa(host, profile, "Name another with --device")
         make_folder(visits)
         answer = _measured(host, request, pool, names, visits, told)
@@ -155,7 +156,7 @@ def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path
     `level` is that of the calibration that the answer is to be compared with.
     """
     unbounded = replace(request, budget_s=math.inf)
-    with open_choice(request.host, folder) as host:
+    with Reopening(lambda: open_choice(request.host, folder)) as host:
         return _measured(host, unbounded, pool, names, make_folder(folder), Silent(), level)
 
 

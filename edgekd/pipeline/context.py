@@ -168,14 +168,15 @@ class Context:
     def open_host(self) -> Iterator[Host]:
         """The host that the recipe names, open, and sure to have the processor of the device that the recipe names.
 
-        Errors: InputError when it has another, or hosts.yaml calls it another device, for its latencies would say
-        nothing about the device; HostError.
+        A link that breaks is opened again. Errors: InputError when it has another, or hosts.yaml calls it another
+        device, for its latencies would say nothing about the device; HostError.
         """
+        from edgekd.bench.reopen import Reopening
         from edgekd.hosts.open import open_target
 
         target = target_of(self.recipe.host, self.base)
         _require_device(target, self.profile)
-        with open_target(target) as host:
+        with Reopening(lambda: open_target(target)) as host:
             mend = "Set host.url to such a board, or device to another"
             require_isa(host, self.profile, mend)
             yield host

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
+from edgekd.bench.reopen import Reopening
 from edgekd.bench.session import measure
 from edgekd.device import load_profile
 from edgekd.errors import InputError, UnitError
@@ -22,6 +24,7 @@ from edgekd.pipeline.context import ARTIFACTS, RECORDS, TEACHER_JSON, Context, D
 from edgekd.record import Artifact, LatencyRecord, write_record
 from edgekd.units import duration_s_from_text
 
+JOURNAL = "runs"
 LONGEST_FACTOR = 30  # a process may take this many times its least duration to reach its least number of samples
 
 
@@ -56,8 +59,11 @@ def inputs(context: Context) -> Any:
     return [files, bench, context.sequence, host, machine_facts(recipe.host, context.base), recipe.device]
 
 
-def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step has the same form
-    """Measure every artifact of the manifest, the teacher's too, in turns: records/latency-*.json."""
+def work(context: Context, scratch: Path) -> Done:
+    """Measure every artifact of the manifest, the teacher's too, in turns: records/latency-*.json.
+
+    What was begun on the board is remembered in `scratch`, which the pipeline removes when the step has ended.
+    """
     folder = make_folder(context.path(RECORDS))
     for old in folder.glob("latency-*.json"):
         old.unlink()
@@ -70,7 +76,8 @@ def work(context: Context, scratch: Path) -> Done:  # noqa: ARG001  every step h
     context.progress.update("reaching the host")
     with context.open_host() as host:
         plan = bench_plan(context, vocabulary_of(context))
-        found = measure(host, models, plan, device=context.recipe.device, on_progress=show)
+        journal = Journal(scratch / JOURNAL)
+        found = measure(host, models, plan, device=context.recipe.device, on_progress=show, journal=journal)
     paths = []
     for record in found:
         path = folder / f"latency-{record.artifact.name}.json"
@@ -150,22 +157,28 @@ def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
     if len(boards) != 1:
         raise InputError(f"--host {request.url}: found {len(boards)} boards, expected one")
     path = target_file(request.out, wanted.named.name)
-    record = bench_on(boards[0], request.model, wanted)
-    write_record(record, path)
-    return path, record
+    return path, bench_on(boards[0], request.model, wanted, path)
 
 
 def bench_on(
-    board: Target, model: Path, wanted: Asked, on_progress: Callable[[int, int, Artifact], None] | None = None
+    board: Target,
+    model: Path,
+    wanted: Asked,
+    path: Path,
+    on_progress: Callable[[int, int, Artifact], None] | None = None,
 ) -> LatencyRecord:
-    """The record of `model` on one board. Errors: InputError, also for a board that is not the device it is called;
-    HostError, MeasureError, SecurityError.
+    """The record of `model` on one board, stored at `path`; runs that a killed command left there are taken up again.
+
+    Errors: InputError, also for a board that is not the device it is called; HostError, MeasureError, SecurityError.
     """
-    with open_target(board) as host:
+    journal = Journal(path.parent / f".{path.stem}.runs")
+    with Reopening(lambda: open_target(board)) as host:
         if board.device is not None:
             require_isa(host, load_profile(board.device), "Name another in hosts.yaml")
         models = [(model, wanted.named)]
-        (record,) = measure(host, models, wanted.plan, device=board.device, on_progress=on_progress)
+        (record,) = measure(host, models, wanted.plan, device=board.device, on_progress=on_progress, journal=journal)
+    write_record(record, path)
+    journal.clear()
     return record
 
 

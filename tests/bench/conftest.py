@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the workbench that several modules share
+
+from workbench import Workbench
+from worksite import Site, sites
 
 
 def classifier_bytes(vocabulary: int = 50, width: int = 8) -> bytes:
@@ -45,3 +52,26 @@ def wider_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "wider.onnx"
     path.write_bytes(classifier_bytes(width=16))
     return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """A workspace with the real agent; what is left of its runs is ended afterwards."""
+    workbench = Workbench(tmp_path / "bench")
+    yield workbench
+    workbench.close()
+
+
+@pytest.fixture(params=["local", "ssh"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, request.param, request)
+
+
+@pytest.fixture
+def local(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, "local", request)
+
+
+@pytest.fixture
+def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from sites(tmp_path, "ssh", request)

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 import pytest
+from fake_agent import done, orders
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import LEAST_ROUNDS as ROUNDS
@@ -36,7 +37,7 @@ def board(
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
         nonlocal visits
-        spec, runs = json.loads(host.files[argv[2]]), []
+        spec, runs = orders(host, argv), []
         for entry in spec["models"]:
             name = onnx.load_from_string(host.files[entry["path"]]).graph.name
             level_ns = round(1e6 * slower(visits))
@@ -51,7 +52,7 @@ def board(
             "clock": "monotonic",
             "runs": runs,
         }
-        return Answer(files={argv[3]: json.dumps(result).encode()})
+        return done(argv, result)
 
     return FakeHost(respond=respond)
 
@@ -174,7 +175,7 @@ def test_a_campaign_on_a_real_host_goes_on_after_a_kill(classifier: Path, tmp_pa
     program = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from test_campaign import real_campaign
 print("begun", flush=True)
 real_campaign(Path({str(classifier)!r}), Path({str(tmp_path)!r})).run(["a", "b", "c"])
@@ -189,6 +190,7 @@ real_campaign(Path({str(classifier)!r}), Path({str(tmp_path)!r})).run(["a", "b",
     found = real_campaign(classifier, tmp_path).run(["a", "b", "c"])
     assert all((visits / name).read_bytes() == data for name, data in before.items())
     assert len(found.measured) == 3
+    assert not (visits / ".runs").exists()
     records = [read_record(path) for path in visits.glob("*.json")]
     assert all(isinstance(record, PairedRecord) and len(record.run.model_ns) >= 4 for record in records)
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_agent import done, orders, told
 
 from edgekd.bench import session
+from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import relative_latency
+from edgekd.bench.results import Result
 from edgekd.bench.sentinel import sentinel_model
-from edgekd.bench.session import _latency_record, _Result, artifact_from_file, measure, measure_pairs
-from edgekd.errors import HostError, InputError, MeasureError
+from edgekd.bench.session import _latency_record, artifact_from_file, measure, measure_pairs
+from edgekd.errors import HostError, InputError, MeasureError, RunError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.local import LocalHost
 from edgekd.hosts.open import open_host
@@ -48,9 +51,10 @@ def _board(*results: bytes | dict[str, Any] | None, exit_status: int | None = 0,
     left = list(results)
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
-        result = left.pop(0) if len(left) > 1 else left[0]
-        data = result if isinstance(result, bytes) or result is None else json.dumps(result).encode()
-        return Answer(exit_status, stderr=stderr, files={} if data is None else {argv[3]: data})
+        result = left.pop(0) if len(left) > 1 and argv[2] == "launch" else left[0]
+        if exit_status != 0:
+            return Answer(exit_status, stderr=stderr)
+        return Answer(stdout=told(argv)) if result is None else done(argv, result)
 
     return FakeHost(respond=respond)
 
@@ -168,15 +172,15 @@ def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> Non
 
 
 def test_plan_that_wants_more_samples_than_usual_gets_them(classifier: Path) -> None:
-    orders: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = []
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
-        orders.append(json.loads(host.files[argv[2]]))
-        return Answer(files={argv[3]: json.dumps(_result()).encode()})
+        seen.append(orders(host, argv))
+        return done(argv, _result())
 
     for wanted in (100, 3_000_000):
         measure(FakeHost(respond=respond), _models(classifier), BenchPlan(processes=1, min_samples=wanted))
-    assert [(one["max_samples"], one["lock_wait_s"]) for one in orders] == [(2_000_000, 60), (6_000_000, 60)]
+    assert [(one["max_samples"], one["lock_wait_s"]) for one in seen] == [(2_000_000, 60), (6_000_000, 60)]
 
 
 def test_each_paired_record_is_handed_over_before_the_next_model_begins(
@@ -224,8 +228,6 @@ def test_model_is_sent_once_and_each_run_leaves_nothing_behind(classifier: Path)
         json.dumps(_result(host=None)).encode(),
         json.dumps(_result(runtime={})).encode(),
         json.dumps(_result(clock=7)).encode(),
-        json.dumps({"format": 1, "error": "what"}).encode(),
-        json.dumps({"format": 1, "error": {"kind": "unheard of", "message": "x"}}).encode(),
         None,
     ],
 )
@@ -240,37 +242,106 @@ def test_damaged_result_is_a_measure_error(damaged: bytes | None, classifier: Pa
         ("shape", InputError),
         ("input", InputError),
         ("model", InputError),
-        ("busy", HostError),
         ("missing", HostError),
         ("memory", HostError),
         ("runtime", MeasureError),
+        ("unheard of", MeasureError),
     ],
 )
 def test_error_of_the_agent_becomes_one_of_ours(kind: str, error: type[Exception], classifier: Path) -> None:
-    board = _board({"format": 1, "error": {"kind": kind, "message": "said\n\x1b[2J so"}}, exit_status=3)
+    failed = {"kind": kind, "message": "said\n\x1b[2J so"}
+    board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "EXITED", exit_status=3, error=failed)))
     with pytest.raises(error, match=r"fake: tiny: said \\x1b\[2J so"):
         measure(board, _models(classifier), QUICK)
 
 
 @pytest.mark.parametrize(
     ("exit_status", "said"),
-    [(None, "out of memory"), (127, "--python PATH"), (1, "the last it said: SyntaxError: no")],
+    [(None, "the agent's answer did not arrive"), (127, "--python PATH"), (1, "the last it said: SyntaxError: no")],
 )
 def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, classifier: Path) -> None:
     board = _board(None, exit_status=exit_status, stderr=b"Traceback\nSyntaxError: no\n")
     with pytest.raises(HostError, match=said):
         measure(board, _models(classifier), QUICK)
-    assert not [name for name in board.files if name.startswith("runs/")]
+    # A run that nobody can ask about is left where it is.
+    assert bool([name for name in board.files if name.startswith("runs/")]) == (exit_status is None)
 
 
-def test_board_that_rebooted_in_between_is_a_measure_error(classifier: Path) -> None:
-    board = _board(_result(), _result(host={**HOST, "boot_id": "b"}))
+def test_board_that_rebooted_in_between_is_a_measure_error_and_what_was_kept_is_dropped(
+    classifier: Path, tmp_path: Path
+) -> None:
+    board, journal = _board(_result(), _result(host={**HOST, "boot_id": "b"})), Journal(tmp_path / "runs")
     with pytest.raises(MeasureError, match="rebooted"):
-        measure(board, _models(classifier), QUICK)
+        measure(board, _models(classifier), QUICK, journal=journal)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unreachable(FakeHost):
+    """A board that answers `answers` questions, and then is gone until there are more."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(respond=lambda _, argv: done(argv, _result()))
+        self.answers = answers
+
+    def run(self, argv: Any, *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Any:
+        if not self.answers:
+            self.runs.append(tuple(argv))
+            raise HostError("pi: the link broke while a command ran")
+        self.answers -= 1
+        return super().run(argv, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
+
+
+def test_what_came_home_is_kept_and_what_was_begun_is_taken_up_by_its_name(classifier: Path, tmp_path: Path) -> None:
+    board, journal = Unreachable(1), Journal(tmp_path / "runs")
+    for _ in range(2):
+        with pytest.raises(RunError) as caught:
+            measure(board, _models(classifier), QUICK, journal=journal)
+        assert caught.value.state == "UNREACHABLE"
+    first, lost, again = (argv[3] for argv in board.runs)
+    assert len({first, lost, again}) == 2
+    assert lost == again
+    board.answers = 9
+    (record,) = measure(board, _models(classifier), QUICK, journal=journal)
+    assert len(record.runs) == 2
+    assert [argv[3] for argv in board.runs][3:] == [lost]
+    assert not [name for name in board.files if name.startswith("runs/")]
+    assert len(list((tmp_path / "runs").glob("*.result"))) == 2
+    journal.clear()
+
+
+def test_models_of_a_run_that_goes_on_without_us_stay_where_it_loads_them(classifier: Path, tmp_path: Path) -> None:
+    board = Unreachable(0)
+    with pytest.raises(RunError):
+        measure_pairs(board, _models(classifier), sentinel_model(tmp_path / "s.onnx"), QUICK, journal=Journal(tmp_path))
+    assert f"blobs/{artifact_from_file(classifier).sha256}.onnx" in board.files
+
+
+def test_a_model_that_is_named_twice_has_runs_of_its_own_each_time(classifier: Path, tmp_path: Path) -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        return done(argv, _result() if plain else _result(runs=[{"shapes": {}, "run": paired}]))
+
+    paired = {"load_ns": 5, "model_ns": [2], "sentinel_ns": [1, 1]}
+    for plain in (True, False):
+        board, journal = FakeHost(respond=respond), Journal(tmp_path / f"runs-{plain}")
+        if plain:
+            measure(board, _models(classifier, classifier), QUICK, journal=journal)
+        else:
+            measure_pairs(board, _models(classifier, classifier), classifier, QUICK, pairs=1, journal=journal)
+        assert len({argv[3] for argv in board.runs}) == len(board.runs) == (4 if plain else 2)
+
+
+def test_a_run_that_failed_is_forgotten_and_the_next_one_is_new(classifier: Path, tmp_path: Path) -> None:
+    board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "TIMEOUT")))
+    for _ in range(2):
+        with pytest.raises(RunError) as caught:
+            measure(board, _models(classifier), QUICK, journal=Journal(tmp_path / "runs"))
+        assert caught.value.state == "TIMEOUT"
+    assert len({argv[3] for argv in board.runs}) == 2
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classifier: Path) -> None:
-    results = [_Result(HostFacts(**HOST, name="fake"), Runtime(**RUNTIME), {}, "perf_counter_ns", dict(RUN))]
+    results = [Result(HostFacts(**HOST, name="fake"), Runtime(**RUNTIME), {}, "perf_counter_ns", dict(RUN))]
     artifact = artifact_from_file(classifier)
     record = _latency_record(artifact, results, BenchPlan(processes=3), None)
     assert (record.protocol.processes, len(record.runs)) == (3, 1)

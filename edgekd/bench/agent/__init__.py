@@ -1,4 +1,5 @@
-"""What runs on the board: `python agent.pyz spec.json result.json`. Python 3.8, numpy and onnxruntime suffice.
+"""What runs on the board: `python agent.pyz spec.json result.json`, or detached from whoever asks, see commands.py.
+Python 3.8, numpy and onnxruntime suffice.
 
 It takes raw times and says what the board is like; everything that is a judgement happens elsewhere. The result is
 written whole or not at all. A failure that was to be expected ends in a result {"error": {"kind", "message"}} and exit

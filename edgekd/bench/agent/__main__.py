@@ -1,8 +1,8 @@
-"""`python -m edgekd.bench.agent spec.json result.json`."""
+"""`python -m edgekd.bench.agent spec.json result.json`, or one of the words in commands.py."""
 
 import sys
 
-from .work import main
+from .commands import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Tuple, Type
+from typing import Any, Dict, Tuple, Type
 
 
 class AgentError(Exception):
-    """A failure that was to be expected: its kind and its message."""
+    """A failure that was to be expected: its kind, its message, and the signal that ended a process if any."""
+
+    def table(self) -> Dict[str, Any]:
+        return dict(zip(("kind", "message", "signal"), self.args))
 
 
 def module(name: str) -> Any:

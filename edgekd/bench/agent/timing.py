@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .facts import field, kilobytes, read_text
 from .failures import AgentError, first_line, module, runtime_errors
 from .inputs import make_feeds
+from .steps import count
 
 MIN_WARMUP_RUNS, MAX_SAMPLES = 3, 2000000
 NS_PER_S = 1000000000
@@ -66,6 +67,7 @@ def warm_up(models: List[Model], duration_s: float, now: Callable[[], int], most
         for model in models[:-1]:
             model.time_ns()
         times.append(models[-1].time_ns())
+        count()
         del times[max(most, MIN_WARMUP_RUNS) :]
     return times
 
@@ -81,6 +83,7 @@ def plain_run(model: Model, spec: Dict[str, Any]) -> Dict[str, Any]:
     enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)
     while True:
         samples.append(model.time_ns())
+        count()
         moment = now()
         done = moment >= enough and len(samples) >= spec["min_samples"]
         if done or moment >= limit or len(samples) >= most - len(warmup_ns):
@@ -102,6 +105,7 @@ def paired_run(model: Model, sentinel: Model, spec: Dict[str, Any]) -> Dict[str,
         began = time.thread_time_ns()
         wall_ns = which.time_ns()
         times[id(which)].append((wall_ns, time.thread_time_ns() - began))
+        count()
 
     start = now()
     enough, limit = start + int(spec["min_duration_s"] * NS_PER_S), start + int(spec["max_duration_s"] * NS_PER_S)

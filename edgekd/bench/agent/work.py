@@ -53,8 +53,11 @@ def in_child(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
         said = stream.read()
     _, status = os.waitpid(child, 0)
     if status:
-        how = "signal %d" % os.WTERMSIG(status) if os.WIFSIGNALED(status) else "a failure, see its error stream"
-        raise AgentError("memory" if os.WIFSIGNALED(status) else "runtime", "the measuring process ended by %s" % how)
+        how = "the measuring process ended by %s"
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            raise AgentError("memory", how % ("signal %d" % number), number)
+        raise AgentError("runtime", how % "a failure, see its error stream")
     answer = json.loads(said.decode())
     if "error" in answer:
         raise AgentError(*answer["error"])
@@ -116,6 +119,6 @@ def main(argv: List[str]) -> int:
         with alone(spec.get("lock_wait_s", LOCK_WAIT_S)):
             write_result(result_path, result_for(spec))
     except AgentError as error:
-        write_result(result_path, {"format": FORMAT, "error": dict(zip(("kind", "message"), error.args))})
+        write_result(result_path, {"format": FORMAT, "error": error.table()})
         return EXIT_ERROR
     return 0

@@ -1,0 +1,125 @@
+"""What the client of a detached run believes: boards of scripts that say what no honest board would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from fake_agent import BOOT, done, sealed, told
+from worksite import AGENT, ORDERS, result_of, run_on
+
+from edgekd.bench.detached import DetachedRun, Interrupted, Patience
+from edgekd.bench.journal import new_run
+from edgekd.errors import Corrupt, HostError, RunError
+from edgekd.hosts.fake import Answer, FakeHost
+
+RESULT = {"format": 1, "runs": [{"shapes": {}, "run": {"samples_ns": [1, 2]}}]}
+DATA = json.dumps(RESULT).encode()
+
+
+def _fake(respond: Callable[[FakeHost, tuple[str, ...]], Answer]) -> DetachedRun:
+    return run_on(FakeHost(respond=respond))
+
+
+def test_a_result_cut_at_any_byte_is_corrupt_and_its_run_is_removed() -> None:
+    for end in range(len(DATA)):
+
+        def respond(_: FakeHost, argv: tuple[str, ...], end: int = end) -> Answer:
+            files = sealed(argv, DATA)
+            return Answer(stdout=told(argv), files={**files, f"runs/{argv[3]}/result.json": DATA[:end]})
+
+        run = _fake(respond)
+        with pytest.raises(Corrupt) as caught:
+            result_of(run)
+        assert caught.value.state == "CORRUPT"
+        assert not [name for name in run.host.files if name.startswith("runs/")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("missing", ["result.json", "manifest.json"])
+def test_done_without_its_files_is_corrupt(missing: str) -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        files = {name: data for name, data in sealed(argv, DATA).items() if not name.endswith(missing)}
+        return Answer(stdout=told(argv), files=files)
+
+    with pytest.raises(Corrupt, match=f"{missing} cannot be read"):
+        result_of(_fake(respond))
+
+
+def test_a_result_of_another_boot_is_corrupt() -> None:
+    with pytest.raises(Corrupt, match="another run or boot"):
+        result_of(_fake(lambda _, argv: Answer(stdout=told(argv), files=sealed(argv, DATA, boot_id=BOOT + "x"))))
+
+
+def test_a_result_longer_than_its_bound_is_not_read() -> None:
+    run = _fake(lambda _, argv: done(argv, RESULT))
+    with pytest.raises(Corrupt, match="longer than the 10 bytes expected"):
+        run.result(ORDERS, max_bytes=10, limit_s=1)
+
+
+def test_a_damaged_state_is_corrupt_and_what_is_left_is_ended() -> None:
+    asked: list[str] = []
+
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        asked.append(argv[2])
+        return Answer(stdout=told(argv, None, answer={"damaged": "no JSON"}))
+
+    with pytest.raises(Corrupt, match="no JSON"):
+        result_of(_fake(respond))
+    assert asked == ["launch", "reap"]
+
+
+@pytest.mark.parametrize("state", ["FINISHED", "done"])
+def test_a_state_unknown_here_is_never_aresult_of(state: str) -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        return Answer(stdout=told(argv, state), files=sealed(argv, DATA))
+
+    with pytest.raises(RunError, match="unknown here"):
+        result_of(_fake(respond))
+
+
+@pytest.mark.parametrize("state", ["REBOOTED", "LOST"])
+def test_what_the_board_cannot_say_any_more_is_concluded(state: str) -> None:
+    gone = {"alive": False, **({"boot_id": "b"} if state == "REBOOTED" else {})}
+    run = _fake(lambda _, argv: Answer(stdout=told(argv, "RUNNING", answer=gone), files=sealed(argv, DATA)))
+    with pytest.raises(RunError) as caught:
+        result_of(run)
+    assert caught.value.state == state
+
+
+def test_a_run_that_beats_and_never_ends_is_given_up() -> None:
+    clock, asked = [0.0], []
+
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        clock[0] += 8.0
+        asked.append(argv[2])
+        return Answer(stdout=told(argv, "RUNNING", beat=int(clock[0])))
+
+    run = DetachedRun(FakeHost(respond=respond), AGENT, new_run(), "pi", now=lambda: clock[0])
+    with pytest.raises(RunError) as caught:
+        run.result(ORDERS, max_bytes=9, limit_s=100)
+    assert caught.value.state == "HUNG"
+    assert 160 < clock[0] < 190
+    assert asked[-1] == "reap"
+
+
+def test_a_link_that_cannot_be_opened_again_leaves_the_run_where_it_is() -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        raise HostError("pi: the link broke while a command ran")
+
+    run = _fake(respond)
+    with pytest.raises(RunError, match="the link broke") as caught:
+        result_of(run)
+    assert caught.value.state == "UNREACHABLE"
+    assert [name for name in run.host.files if name.startswith("runs/")]  # type: ignore[attr-defined]
+
+
+def test_an_interruption_where_the_board_cannot_be_told_says_that_the_run_goes_on() -> None:
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        if argv[2] == "launch":
+            raise KeyboardInterrupt
+        raise HostError("no link")
+
+    with pytest.raises(Interrupted, match="goes on there") as caught:
+        result_of(run_on(FakeHost(respond=respond), patience=Patience(grace_s=0.0)))
+    assert caught.value.goes_on
