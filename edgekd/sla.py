@@ -39,6 +39,9 @@ class Sla(Model):
     accuracy_drop: Share | None = Field(default=None, description="most accuracy lost against the teacher")
     perplexity: Number | None = Field(default=None, description="most perplexity of a language model on the test data")
     perplexity_rise: Share | None = Field(default=None, description="most perplexity above the teacher's, as a share")
+    power_mode: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
+        default=None, description="the power mode the board must be in, as its own tool names it, such as 15W"
+    )
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = Field(
         default=0.95, description="how sure PASS and FAIL must be about a latency percentile"
     )

@@ -16,12 +16,16 @@ What FAIL needs
     the others     one peak, size or share beyond the limit
 What else blocks a latency answer, making it INCONCLUSIVE
     THROTTLED         blocks PASS and FAIL: the board was not the one the limit was written for
+    POWER_MODE        blocks both: it changed, or is not the one that the SLA names (or cannot be told)
+    SUSPENDED         blocks both: the board slept while it measured
+    GOVERNOR_CHANGED  blocks both
+    CLOCK_FELL        blocks both: below 85 % of the highest clock for more than 10 % of the time
     MIXED_CONDITIONS  blocks both: records of one artifact under different conditions (governor and threads included)
     DRIFT             over 3 % between the first and last third: blocks both unless the answer would survive as much
                       drift again in the slowest (for FAIL the fastest) third
     RUNS_MISSING      blocks PASS: a process run that died may have been the slow one
-    Noted but not blocking: an unknown throttle state, one process run only, and the warnings that the records bring
-    along (governor, load, temperature).
+    Noted but not blocking: an unknown throttle state, clock or sleep, one process run only, and the warnings that the
+    records bring along (governor, load, temperature).
 The whole
     FAIL if any limit fails, PASS only if all are kept. Several artifacts are each judged by the same rule and the
     fastest that passes is selected; the more candidates, the likelier a lucky one at its limit, which the error rates
@@ -153,7 +157,7 @@ def _judged(found: Sequence[_Evidence], wanted: str | None) -> list[_Evidence]:
 
 
 def _verdict(evidence: _Evidence, sla: Sla, teachers: Sequence[AccuracyRecord]) -> Verdict:
-    samples = samples_from_records(evidence.latency)
+    samples = samples_from_records(evidence.latency, sla.power_mode)
     criteria = _criteria(evidence, samples, sla, teachers)
     first = evidence.latency[0] if evidence.latency else None
     clear = samples is not None and not samples.mixed

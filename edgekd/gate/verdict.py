@@ -4,6 +4,7 @@ A verdict holds no path, no date and no machine of ours, so equal evidence gives
 
 History of the format
     1.0  first, with the limits of language models: perplexity, perplexity_rise.
+    1.1  more reasons: CLOCK_FELL, GOVERNOR_CHANGED, SUSPENDED, POWER_MODE.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from edgekd.errors import RecordError
 from edgekd.text import printable
 from edgekd.units import text_from_bytes, text_from_s, text_from_share
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Unit = Literal["s", "B", "share", "perplexity"]
@@ -42,6 +44,10 @@ class Reason(StrEnum):
     NO_LATENCY_RECORD = "NO_LATENCY_RECORD"
     MIXED_CONDITIONS = "MIXED_CONDITIONS"
     THROTTLED = "THROTTLED"
+    POWER_MODE = "POWER_MODE"
+    SUSPENDED = "SUSPENDED"
+    GOVERNOR_CHANGED = "GOVERNOR_CHANGED"
+    CLOCK_FELL = "CLOCK_FELL"
     DRIFT = "DRIFT"
     RUNS_MISSING = "RUNS_MISSING"
     TOO_FEW_SAMPLES = "TOO_FEW_SAMPLES"
@@ -113,7 +119,7 @@ class Verdict:
     median_latency_s: Annotated[float, Field(gt=0)] | None = None
     notes: tuple[str, ...] = ()
     alternatives: tuple[Verdict, ...] = ()
-    schema_version: Literal["1.0"] = SCHEMA_VERSION  # type: ignore[assignment]
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION  # type: ignore[assignment]
 
     @property
     def text(self) -> str:
@@ -137,9 +143,11 @@ class Verdict:
         if not isinstance(table, dict) or "schema_version" not in table or "criteria" not in table:
             raise RecordError(f"{where}: is not an edgekd verdict. Make one: edgekd gate RECORDS --sla sla.yaml")
         version = table["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             found = printable(repr(version), 40)
-            raise RecordError(f"{where}: has schema_version {found}, this edgekd reads {SCHEMA_VERSION}")
+            raise RecordError(
+                f"{where}: has schema_version {found}, this edgekd reads {READABLE[0]} to {SCHEMA_VERSION}"
+            )
         try:
             verdict = _ADAPTER.validate_json(json.dumps(table))
         except ValidationError as problems:
