@@ -97,6 +97,7 @@ class BenchRequest:
     warmup: str
     duration: str
     samples: int
+    tune: bool = False
 
 
 def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
@@ -115,6 +116,7 @@ def bench_file(request: BenchRequest) -> tuple[Path, LatencyRecord]:
         shapes=dict(_shape(text) for text in request.shapes),
         id_limit=request.id_limit,
         input_data=request.inputs,
+        tune=request.tune,
     )  # fmt: skip
     target = _target(request.out, named.name)
     choice = HostChoice(

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from .facts import lasting_facts, passing_facts, system_root
 from .failures import AgentError, first_line, module
 from .timing import PROVIDER, clock, measured
+from .tune import tuned
 from .watch import beside
 
 try:
@@ -75,11 +76,12 @@ def read_spec(path: str) -> Dict[str, Any]:
 def result_for(spec: Dict[str, Any]) -> Dict[str, Any]:
     """Everything that is sent back."""
     root = system_root()
-    host = lasting_facts(root)
-    host.update(passing_facts("before", root))
-    with beside(host, root):
-        runtime, runs = measured_models(spec)
-    host.update(passing_facts("after", root))
+    with tuned(root, wanted=spec.get("tune", False)) as settings:
+        host = lasting_facts(root)
+        host.update(passing_facts("before", root), tuned=settings)
+        with beside(host, root):
+            runtime, runs = measured_models(spec)
+        host.update(passing_facts("after", root))
     return {"format": FORMAT, "host": host, "runtime": runtime, "clock": clock()[0], "runs": runs}
 
 
