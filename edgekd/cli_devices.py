@@ -87,9 +87,65 @@ def calibrate_command(
     return 0
 
 
+Host = Annotated[str, Argument(metavar="HOST", help="local, or ssh://USER@HOST:PORT.")]
+Key = Annotated[str | None, Option(help="The private key file for ssh.")]
+KnownHosts = Annotated[str | None, Option(help="Another file of trusted host keys.")]
+PythonThere = Annotated[str | None, Option("--python", help="The Python interpreter on the host.")]
+
+
+def probe_command(
+    host: Host,
+    device: Annotated[
+        str | None, Option(help="Compare with this profile: a name from edgekd devices list, or a file.")
+    ] = None,
+    out: Annotated[Path | None, Option(help="Write a drafted profile, a YAML file, here.")] = None,
+    key: Key = None,
+    known_hosts: KnownHosts = None,
+    python: PythonThere = None,
+) -> int:
+    """Ask a board what it is, compare it with a profile, and draft one; nothing is changed there."""
+    from edgekd.pipeline.board import probe
+
+    for line in probe(host, device, out, key=key, known_hosts=known_hosts, python=python):
+        print(line)
+    return 0
+
+
+def doctor_command(host: Host, key: Key = None, known_hosts: KnownHosts = None, python: PythonThere = None) -> int:
+    """Find what keeps a board from measuring, and the command that mends each: exit 0, or 4 when something is missing."""
+    from edgekd.pipeline.board import doctor
+    from edgekd.probe.doctor import lines
+
+    diagnosis = doctor(host, key=key, known_hosts=known_hosts, python=python)
+    for line in lines(diagnosis):
+        print(line)
+    return diagnosis.exit_code
+
+
+def provision_command(
+    host: Host,
+    wheels: Annotated[Path, Option(help="A folder of wheels, with its lock file.")],
+    lock: Annotated[
+        bool, Option("--lock", help="Write the lock file of the folder first: these wheels are meant.")
+    ] = False,
+    key: Key = None,
+    known_hosts: KnownHosts = None,
+    python: PythonThere = None,
+) -> int:
+    """Install the wheels that fit on a board that needs no network for it, into a Python of their own."""
+    from edgekd.pipeline.board import provision
+
+    for line in provision(host, wheels, lock=lock, key=key, known_hosts=known_hosts, python=python):
+        print(line, flush=True)
+    return 0
+
+
 DEVICE_VERBS: dict[str, Callable[..., Any]] = {
     "list": list_command,
     "show": show_command,
     "trust": trust_command,
+    "probe": probe_command,
+    "doctor": doctor_command,
+    "provision": provision_command,
     "calibrate": calibrate_command,
 }

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 AGENT = Path(__file__).with_name("agent")
-_START = "import sys\n\nfrom agent.work import main\n\nsys.exit(main(sys.argv))\n"
+_START = "import sys\n\nfrom agent.start import main\n\nsys.exit(main(sys.argv))\n"
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 

@@ -1,8 +1,8 @@
-"""`python -m edgekd.bench.agent spec.json result.json`."""
+"""`python -m edgekd.bench.agent SPEC RESULT`, `probe RESULT` or `restore RESULT`."""
 
 import sys
 
-from .work import main
+from .start import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

@@ -17,6 +17,7 @@ _PROPERTY = re.compile(r"^\[([A-Za-z0-9_.-]{1,100})\]: \[(.{0,200})\]$")
 _RELEASE = re.compile(r"# R(\d{1,3}) \(release\), REVISION: (\d{1,3}(?:\.\d{1,3})*)")
 _TENSORRT = re.compile(r"TensorRT[ .]v(\d{4,6})")
 _MEMORY = re.compile(r"^(\w{1,40}):[ \t]+(\d{1,15}) kB$")
+_SMALL = re.compile(r"[0-9]{1,4}")
 _RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 # Source: Linux, arch/arm64/include/asm/cputype.h; only what the profiles name.
 ARM_CORES = {
@@ -93,7 +94,7 @@ def processors(text: str) -> List[Dict[str, str]]:
     for line in text.splitlines()[:MOST_LINES]:
         key, colon, value = line.partition(":")
         name = key.strip().lower()[:MOST_WORD]
-        if colon and name == "processor" and value.strip().isdigit():
+        if colon and name == "processor" and _SMALL.fullmatch(value.strip()):
             if len(found) == MOST_PROCESSORS:
                 break
             found.append({})

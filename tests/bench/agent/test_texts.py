@@ -9,23 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from staged_boards import PI_CPUINFO
 
 from edgekd.bench.agent import texts
 
-PI_CPUINFO = """processor\t: 0
-BogoMIPS\t: 108.00
-Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
-CPU implementer\t: 0x41
-CPU part\t: 0xd0b
-
-processor\t: 1
-Features\t: fp asimd
-CPU implementer\t: 0x41
-CPU part\t: 0xd05
-
-Hardware\t: BCM2835
-Model\t\t: Raspberry Pi 5 Model B Rev 1.0
-"""
 PC_CPUINFO = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\nflags\t\t: fpu avx2 fma avx512f avx512_vnni\n"
 THERMAL = "IsStatusOverride: false\nThermal Status: 2\nCached temperatures:\n"
 GETPROP = "[ro.product.model]: [Pixel 8]\n[ro.soc.model]: [Tensor G3]\nnoise\n[ro.build.version.release]: [14]\n"

@@ -13,26 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from staged_boards import stage, tool
 
 from edgekd.bench.agent import watch
 from edgekd.vitals import Vitals
 
 ROOT = str(Path(__file__).parents[3])
 CPU = "sys/devices/system/cpu"
-
-
-def stage(folder: Path, files: dict[str, object]) -> str:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n")
-    return f"{folder}/"
-
-
-def tool(folder: Path, name: str, script: str) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / name).chmod(0o755)
 
 
 @pytest.fixture
