@@ -17,7 +17,7 @@ from edgekd.hosts.base import Host
 from edgekd.probe.compare import runtime_text
 from edgekd.probe.facts import BoardFacts, ask, require_python, restore
 from edgekd.text import printable
-from edgekd.units import text_from_bytes
+from edgekd.units import text_from_bytes, text_from_s
 
 State = Literal["fine", "advice", "missing"]
 # Our choices: an installed runtime with numpy takes about 200 MB, a model and its inputs as much again.
@@ -179,7 +179,7 @@ def _clock(facts: BoardFacts) -> Check:
     if abs(off_s) <= MOST_CLOCK_OFF_S:
         return Check("clock", "fine", "agrees with the one here")
     mend = "on the board: sudo timedatectl set-ntp true"
-    return Check("clock", "advice", f"is {abs(off_s):.0f} s {'ahead' if off_s > 0 else 'behind'}", mend)
+    return Check("clock", "advice", f"is {text_from_s(abs(off_s))} {'ahead' if off_s > 0 else 'behind'}", mend)
 
 
 def _governor(facts: BoardFacts) -> Iterator[Check]:
