@@ -135,8 +135,10 @@ def provision_command(
     """Install the wheels that fit on a board that needs no network for it, into a Python of their own."""
     from edgekd.pipeline.board import provision
 
-    for line in provision(host, wheels, lock=lock, key=key, known_hosts=known_hosts, python=python):
+    def told(line: str) -> None:
         print(line, flush=True)
+
+    provision(host, wheels, told, lock=lock, key=key, known_hosts=known_hosts, python=python)
     return 0
 
 

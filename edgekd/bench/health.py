@@ -29,7 +29,7 @@ WARNINGS = MappingProxyType(
         "governor-changed": "End what changes the governor there, and measure again",
         "suspended": "Keep the board awake while it measures",
         "power-mode-changed": "Set one power mode before measuring, such as: sudo nvpmodel -m 0",
-        "tune": "Measure as a user who may write them, or set the governor there by hand",
+        "tune": "Measure as a user who may write it, or set the governor there by hand",
         "temperature": "Heat cannot be excluded as a cause: repeat after a pause and compare",
         "unknown": "",
     }
@@ -100,7 +100,7 @@ def _vitals_warnings(host: HostFacts) -> list[str]:
         said = listing(mode or "unknown" for mode in modes)
         found.append(_warning("power-mode-changed", f"the power mode was {printable(said, 80)} in turns"))
     if host.tuned == []:
-        found.append(_warning("tune", "nothing could be tuned, governor and clocks belong to another user"))
+        found.append(_warning("tune", "nothing was tuned: the board has no governor to set, or it belongs to another user"))
     return found
 
 

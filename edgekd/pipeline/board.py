@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,28 +54,29 @@ def doctor(url: str, *, key: str | None, known_hosts: str | None, python: str | 
 
 
 def provision(
-    url: str, wheels: Path, *, lock: bool, key: str | None, known_hosts: str | None, python: str | None
-) -> Iterator[str]:
-    """Lines about installing the folder `wheels` on the board at `url`, and what its new Python can do then.
+    url: str, wheels: Path, told: Callable[[str], None], *, lock: bool, key: str | None, known_hosts: str | None,
+    python: str | None,
+) -> None:  # fmt: skip
+    """Install the folder `wheels` on the board at `url`; `told` gets a line for each step, and what came of it.
 
     Errors: InputError and SecurityError for the folder, HostError for the board.
     """
     if lock:
-        yield f"locked {lock_folder(wheels)}"
-    said: list[str] = []
+        told(f"locked {lock_folder(wheels)}")
     with _opened(url, key, known_hosts, python) as host:
-        done = install(host, wheels, on_step=said.append)
+        done = install(host, wheels, on_step=told)
         host.python = done.python
         facts = ask(host)
-    yield from said
-    yield (
+    told(
         "was installed before"
         if done.was_there
         else f"installed {len(done.wheels)} wheels, {done.sent} of them sent now"
     )
-    yield from (f"  {wheel.project} {printable(wheel.version, 60)}" for wheel in done.wheels)
-    yield from _runtime_lines(facts)
-    yield f"measure with it: --python {done.python}"
+    for wheel in done.wheels:
+        told(f"  {wheel.project} {printable(wheel.version, 60)}")
+    for line in _runtime_lines(facts):
+        told(line)
+    told(f"measure with it: --python {done.python}")
 
 
 def facts_lines(facts: BoardFacts) -> list[str]:
