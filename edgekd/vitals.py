@@ -127,11 +127,16 @@ def energy_j(vitals: Vitals) -> dict[str, float] | None:
     return total
 
 
+def input_rail(vitals: Sequence[Vitals]) -> str | None:
+    """The rail that feeds the whole board, where every call could tell its power at every look; else None."""
+    energies = [energy_j(each) for each in vitals]
+    return next((name for name in INPUT_RAILS if vitals and all(one and name in one for one in energies)), None)
+
+
 def input_power_w(vitals: Sequence[Vitals]) -> tuple[str, float] | None:
     """(rail, mean watts) of what fed the whole board over all calls; None unless every call could tell it."""
-    energies = [energy_j(each) for each in vitals]
-    rail = next((name for name in INPUT_RAILS if all(one and name in one for one in energies)), None)
+    rail = input_rail(vitals)
     length_s = sum(each.ticks[-1].at_s - each.ticks[0].at_s for each in vitals if each.ticks)
-    if not energies or rail is None or length_s <= 0:
+    if rail is None or length_s <= 0:
         return None
-    return rail, sum(one[rail] for one in energies if one) / length_s
+    return rail, sum((energy_j(each) or {})[rail] for each in vitals) / length_s

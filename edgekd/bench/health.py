@@ -100,7 +100,9 @@ def _vitals_warnings(host: HostFacts) -> list[str]:
         said = listing(mode or "unknown" for mode in modes)
         found.append(_warning("power-mode-changed", f"the power mode was {printable(said, 80)} in turns"))
     if host.tuned == []:
-        found.append(_warning("tune", "nothing was tuned: the board has no governor to set, or it belongs to another user"))
+        found.append(
+            _warning("tune", "nothing was tuned: the board has no governor to set, or it belongs to another user")
+        )
     return found
 
 

@@ -4,6 +4,8 @@ What PASS needs
     latency        the exact binomial test at error 1 - confidence on all steady samples of all process runs, kept
                    after the samples are discounted for bursts (`edgekd.stats.dispersion`, 10 or more segments)
     memory         3 process runs or more, all of which know their peak, and a margin of 2 % or 3 MAD
+    energy         10 looks or more at the supply in all process runs, and that all it gave, loading included, is
+                   within the limit for each inference
     size           the file's bytes
     accuracy       a record of the same SHA-256; an exact comparison, for the data set is the contract
     accuracy_drop  that, and a teacher's record with the same data set and labels
@@ -43,6 +45,7 @@ from statistics import median
 from edgekd.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_SLA_MISSED, InputError
 from edgekd.gate.conditions import cautions
 from edgekd.gate.criteria import accuracy_criterion, accuracy_drop_criterion, memory_criterion, size_criterion
+from edgekd.gate.energy import energy_criterion
 from edgekd.gate.latency import DRIFT_LIMIT, Samples, latency_criterion, samples_from_records
 from edgekd.gate.perplexity import perplexity_criterion, perplexity_rise_criterion
 from edgekd.gate.verdict import Criterion, Outcome, Verdict, overall
@@ -188,6 +191,8 @@ def _criteria(
     ]
     if sla.memory is not None:
         criteria.append(memory_criterion(evidence.latency, sla.memory))
+    if sla.energy is not None:
+        criteria.append(energy_criterion(evidence.latency, sla.energy, sla.power_mode))
     if sla.size is not None:
         criteria.append(size_criterion(evidence.every, sla.size))
     if sla.accuracy is not None:

@@ -4,7 +4,7 @@ A verdict holds no path, no date and no machine of ours, so equal evidence gives
 
 History of the format
     1.0  first, with the limits of language models: perplexity, perplexity_rise.
-    1.1  more reasons: CLOCK_FELL, GOVERNOR_CHANGED, SUSPENDED, POWER_MODE.
+    1.1  more reasons: CLOCK_FELL, GOVERNOR_CHANGED, SUSPENDED, POWER_MODE; energy, with ENERGY_UNKNOWN.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgekd.errors import RecordError
 from edgekd.text import printable
-from edgekd.units import text_from_bytes, text_from_s, text_from_share
+from edgekd.units import text_from_bytes, text_from_j, text_from_s, text_from_share
 
 SCHEMA_VERSION = "1.1"
 READABLE = ("1.0", SCHEMA_VERSION)
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-Unit = Literal["s", "B", "share", "perplexity"]
+Unit = Literal["s", "B", "share", "perplexity", "J"]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -54,6 +54,7 @@ class Reason(StrEnum):
     TOO_CLOSE = "TOO_CLOSE"
     BURSTS = "BURSTS"
     MEMORY_UNKNOWN = "MEMORY_UNKNOWN"
+    ENERGY_UNKNOWN = "ENERGY_UNKNOWN"
     MEMORY_UNSEEN = "MEMORY_UNSEEN"
     TOO_FEW_RUNS = "TOO_FEW_RUNS"
     SIZE_CONTRADICTED = "SIZE_CONTRADICTED"
@@ -183,6 +184,8 @@ def value_text(value: float | None, unit: Unit) -> str:
         return text_from_s(value)
     if unit == "perplexity":
         return f"{value:.2f}"
+    if unit == "J":
+        return text_from_j(value)
     return text_from_bytes(value) if unit == "B" else text_from_share(value, 2)
 
 

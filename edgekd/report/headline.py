@@ -12,6 +12,7 @@ from edgekd.units import text_from_s, text_from_share
 
 _NAMES = {
     "memory": "peak memory",
+    "energy": "energy of an inference",
     "size": "file size",
     "accuracy": "accuracy",
     "accuracy_drop": "accuracy lost",
