@@ -104,7 +104,7 @@ def probe_command(
     python: PythonThere = None,
 ) -> int:
     """Ask a board what it is, compare it with a profile, and draft one; nothing is changed there."""
-    from edgekd.pipeline.board import probe
+    from edgekd.pipeline.examine import probe
 
     for line in probe(host, device, out, key=key, known_hosts=known_hosts, python=python):
         print(line)
@@ -113,7 +113,7 @@ def probe_command(
 
 def doctor_command(host: Host, key: Key = None, known_hosts: KnownHosts = None, python: PythonThere = None) -> int:
     """Find what keeps a board from measuring, and the command that mends each: exit 0, or 4 when something is missing."""
-    from edgekd.pipeline.board import doctor
+    from edgekd.pipeline.examine import doctor
     from edgekd.probe.doctor import lines
 
     diagnosis = doctor(host, key=key, known_hosts=known_hosts, python=python)
@@ -133,7 +133,7 @@ def provision_command(
     python: PythonThere = None,
 ) -> int:
     """Install the wheels that fit on a board that needs no network for it, into a Python of their own."""
-    from edgekd.pipeline.board import provision
+    from edgekd.pipeline.examine import provision
 
     def told(line: str) -> None:
         print(line, flush=True)

@@ -8,7 +8,7 @@ import pytest
 from staged_boards import pi_facts, stage
 
 from edgekd.device import load_profile
-from edgekd.pipeline.board import facts_lines, probe
+from edgekd.pipeline.examine import facts_lines, probe
 from edgekd.probe.facts import facts_from_json
 
 
