@@ -9,6 +9,10 @@ from typing import Annotated, Any
 import typer
 
 Option, Argument = typer.Option, typer.Argument
+Host = Annotated[str, Argument(metavar="HOST", help="local, or ssh://USER@HOST:PORT.")]
+Key = Annotated[str | None, Option(help="The private key file for ssh.")]
+KnownHosts = Annotated[str | None, Option(help="Another file of trusted host keys.")]
+PythonThere = Annotated[str | None, Option("--python", help="The Python interpreter on the host.")]
 
 
 def list_command() -> int:
@@ -27,12 +31,6 @@ def show_command(name: Annotated[str, Argument(help="A name from edgekd devices 
     for line in device_lines(name):
         print(line)
     return 0
-
-
-Host = Annotated[str, Argument(metavar="HOST", help="local, or ssh://USER@HOST:PORT.")]
-Key = Annotated[str | None, Option(help="The private key file for ssh.")]
-KnownHosts = Annotated[str | None, Option(help="Another file of trusted host keys.")]
-PythonThere = Annotated[str | None, Option("--python", help="The Python interpreter on the host.")]
 
 
 def probe_command(

@@ -86,7 +86,10 @@ def spoiled(host: HostFacts, wanted_mode: str | None = None) -> tuple[Reason, st
     if len(modes) > 1:
         return Reason.POWER_MODE, f"its power mode changed ({_shown(listing(mode or 'unknown' for mode in modes))})"
     if wanted_mode is not None and power_mode(host) != wanted_mode:
-        return Reason.POWER_MODE, f"its power mode is {_shown(power_mode(host))}, the SLA asks for {wanted_mode}"
+        return (
+            Reason.POWER_MODE,
+            f"its power mode is {_shown(power_mode(host))}, the SLA asks for {_shown(wanted_mode)}",
+        )
     slept_s = suspended_s(host.vitals) or 0.0
     if slept_s > LEAST_SUSPEND_S:
         return Reason.SUSPENDED, f"it was suspended for {slept_s:.1f} s"

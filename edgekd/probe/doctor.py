@@ -15,7 +15,7 @@ from typing import Literal
 from edgekd.errors import EXIT_INFRASTRUCTURE, EXIT_PASS, ConnectError, HostError, HostTimeout
 from edgekd.hosts.base import Host
 from edgekd.probe.compare import runtime_text
-from edgekd.probe.facts import BoardFacts, ask, require_python, restore
+from edgekd.probe.facts import BoardFacts, ask, python_trouble, restore
 from edgekd.text import printable
 from edgekd.units import text_from_bytes, text_from_s
 
@@ -84,15 +84,11 @@ def lines(diagnosis: Diagnosis) -> list[str]:
 
 
 def _python(host: Host) -> Check:
-    try:
-        require_python(host)
-    except (ConnectError, HostTimeout):
-        raise
-    except HostError as error:
-        said = str(error).removeprefix(f"{host.name}: ").partition(". Name")[0]
-        mend = "on the board: sudo apt-get install -y python3 python3-venv (Debian, Ubuntu), apk add python3 (Alpine)"
-        return Check("python", "missing", said, f"{mend}; or name another here: --python PATH")
-    return Check("python", "fine", f"{host.python} starts")
+    trouble = python_trouble(host)
+    if trouble is None:
+        return Check("python", "fine", f"{host.python} starts")
+    mend = "on the board: sudo apt-get install -y python3 python3-venv (Debian, Ubuntu), apk add python3 (Alpine)"
+    return Check("python", "missing", trouble, f"{mend}; or name another here: --python PATH")
 
 
 def _files(host: Host) -> Check:

@@ -147,22 +147,25 @@ class BoardFacts(Model):
         return sum(len(cluster.cpus) for cluster in self.hardware.clusters)
 
 
-def require_python(host: Host) -> None:
-    """Errors: HostError when the host's Python does not start, or is older than what the agent needs."""
+def python_trouble(host: Host) -> str | None:
+    """Why the host's Python cannot answer, or None when it can. Errors: HostError for the link."""
     done = host.run([host.python, "--version"], timeout_s=60, max_output_bytes=4096)
-    found = _VERSION.search(done.stdout + done.stderr)
+    name, found = printable(host.python, 200), _VERSION.search(done.stdout + done.stderr)
     if done.exit_status in _NOT_FOUND:
-        raise HostError(f"{host.name}: has no {printable(host.python, 200)}. Name its Python: --python PATH")
+        return f"has no {name}"
     if done.exit_status != 0 or found is None:
         said = printable(" ".join((done.stdout + done.stderr).split()), 200) or "nothing"
-        raise HostError(
-            f"{host.name}: {printable(host.python, 200)} --version said {said}. Name another: --python PATH"
-        )
+        return f"{name} --version said {said}"
     if (int(found[1]), int(found[2])) < LEAST_PYTHON:
-        raise HostError(
-            f"{host.name}: {printable(host.python, 200)} is Python {found[1]}.{found[2]}, "
-            f"expected {LEAST_PYTHON[0]}.{LEAST_PYTHON[1]} or newer. Name another: --python PATH"
-        )
+        return f"{name} is Python {found[1]}.{found[2]}, expected {LEAST_PYTHON[0]}.{LEAST_PYTHON[1]} or newer"
+    return None
+
+
+def require_python(host: Host) -> None:
+    """Errors: HostError when the host's Python does not start, or is older than what the agent needs."""
+    trouble = python_trouble(host)
+    if trouble is not None:
+        raise HostError(f"{host.name}: {trouble}. Name its Python: --python PATH")
 
 
 def ask(host: Host) -> BoardFacts:
@@ -200,7 +203,7 @@ def asked(host: Host, verb: str) -> dict[str, Any]:
         host.put(Path(folder) / "agent.pyz", agent)
     folder_there = f"runs/{secrets.token_hex(12)}"
     place = f"{folder_there}/answer.json"
-    host.write(f"{folder_there}/asked", verb.encode())
+    host.write(f"{folder_there}/asked", verb.encode())  # so that the folder is there for the answer
     try:
         done = host.run([host.python, agent, verb, place], timeout_s=ASK_TIMEOUT_S, max_output_bytes=1 << 16)
         if done.exit_status not in (0, 3):

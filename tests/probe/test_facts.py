@@ -87,7 +87,7 @@ def test_a_failure_there_is_a_host_error_in_its_words() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer(127, stderr=b"python3: not found"), "has no python3. Name its Python: --python PATH"),
+        (Answer(127, stderr=b"python3: not found"), "fake: has no python3. Name its Python: --python PATH"),
         (Answer(0, stdout=b"Python 2.7.18"), "is Python 2.7, expected 3.8 or newer"),
         (Answer(0, stdout=b"Python 3.7.9"), "is Python 3.7, expected 3.8 or newer"),
         (Answer(1, stderr=b"Illegal\ninstruction"), "said Illegal instruction"),

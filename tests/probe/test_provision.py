@@ -64,7 +64,7 @@ def test_locked_wheels_are_installed_over_ssh_and_found_again(board: Any, tmp_pa
     assert (steps[0], steps[-1]) == ("sending tinything-1.0-py3-none-any.whl", "installing")
 
 
-def test_a_wheel_that_changed_on_the_way_is_not_installed_and_is_sent_again(
+def test_a_wheel_that_changed_on_the_way_is_not_installed(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pip on the board asks for its hash once more; what came of that is no Python to measure with."""
@@ -83,10 +83,6 @@ def test_a_wheel_that_changed_on_the_way_is_not_installed_and_is_sent_again(
     assert "hash" in str(caught.value).lower()
     assert list((tmp_path / "work" / "venvs").glob("*/bin/python"))
     assert not list((tmp_path / "work" / "venvs").glob("*/edgekd-complete"))
-    with LocalHost(tmp_path / "work") as honest:
-        done = provision(honest, wheels)
-        assert (done.sent, done.was_there) == (1, False)
-        assert honest.run([done.python, "-c", INSTALLED], timeout_s=60).stdout == "42 True\n"
 
 
 def test_another_choice_is_another_python_and_an_equal_one_is_shared(wheels: Path) -> None:
@@ -99,6 +95,9 @@ def test_another_choice_is_another_python_and_an_equal_one_is_shared(wheels: Pat
     host = FakeHost(respond=respond)
     first = provision(host, wheels)
     assert provision(host, wheels).was_there
+    venv = first.python.removesuffix("/bin/python")
+    host.files[f"{venv}/edgekd-complete"] = b"of another"  # as one that was not finished has none
+    assert not provision(host, wheels).was_there
     make_wheel(wheels, "2.0")
     lock_folder(wheels)
     second = provision(host, wheels)
