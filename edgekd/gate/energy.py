@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgekd.gate.conditions import spoiled, throttling
+from edgekd.gate.conditions import differences, spoiled, throttling
 from edgekd.gate.verdict import Criterion, Outcome, Reason, excess_text, value_text
 from edgekd.record import LatencyRecord
 from edgekd.units import NS_PER_S
@@ -23,6 +23,10 @@ def energy_criterion(records: Sequence[LatencyRecord], limit_j: float, power_mod
     blank = Criterion("energy", limit_j, "J", Outcome.INCONCLUSIVE, Reason.NO_LATENCY_RECORD, "")
     if not records:
         return replace(blank, text="no latency record of this artifact, so its energy is unknown. Run: edgekd bench")
+    mixed = [text for record in records[1:] for text in differences(records[0], record)]
+    if mixed:
+        text = f"the latency records were taken under different conditions ({'; '.join(mixed)}); judge one kind only"
+        return replace(blank, reason=Reason.MIXED_CONDITIONS, text=text)
     for record in records:
         held, other = throttling(record.host), spoiled(record.host, power_mode)
         reason, what = (Reason.THROTTLED, held) if held is not None else other or (None, None)
@@ -34,10 +38,13 @@ def energy_criterion(records: Sequence[LatencyRecord], limit_j: float, power_mod
     if rail is None or any(len(record.host.vitals) != len(record.runs) for record in records):
         text = "the board does not measure the power of its supply, or one process could not tell it"
         return replace(blank, reason=Reason.ENERGY_UNKNOWN, n=looks, text=text)
+    least_w = min((tick.rails_w or {})[rail] for one in vitals for tick in one.ticks)
+    if least_w <= 0:
+        text = f"the rail {rail} says {least_w:g} W while the board works, which cannot be"
+        return replace(blank, reason=Reason.ENERGY_UNKNOWN, n=looks, text=text)
     used_j = sum((energy_j(one) or {})[rail] for one in vitals)
     inferences = sum(1 + len(run.warmup_ns) + len(run.samples_ns) for run in runs)
     samples_ns = [sample for run in runs for sample in run.samples_ns]
-    least_w = min((tick.rails_w or {})[rail] for one in vitals for tick in one.ticks)
     low, high = least_w * sum(samples_ns) / len(samples_ns) / NS_PER_S, used_j / inferences
     found = replace(blank, estimate=high, low=min(low, high), high=high, n=looks)
     return _judged(found, rail)

@@ -61,6 +61,8 @@ def test_each_answer_needs_its_own_bound(limit_j: float, outcome: str, reason: s
         ([IDLE_AND_BUSY, _vitals(4, None, 4)], "ENERGY_UNKNOWN"),
         ([_vitals(*[4] * 9, rail="VDD_CPU")] * 2, "ENERGY_UNKNOWN"),
         ([_vitals(4, 4, 4, 4)] * 2, "TOO_FEW_SAMPLES"),
+        ([_vitals(*[0] * 9)] * 2, "ENERGY_UNKNOWN"),
+        ([_vitals(4, 4, 4, -1, 4, 4)] * 2, "ENERGY_UNKNOWN"),
         ([_vitals(*[4] * 9, suspended_s=2.0)] * 2, "SUSPENDED"),
         ([_vitals(*[4] * 9, power_mode_before="15W", power_mode_after="25W")] * 2, "POWER_MODE"),
         ([{**IDLE_AND_BUSY, "ticks": [{"at_s": 0.0, "throttled": "0x4"}]}] * 2, "THROTTLED"),
@@ -76,6 +78,11 @@ def test_the_power_mode_that_is_asked_for_counts_for_energy_too(latency_record: 
     right = _vitals(*[4] * 9, power_mode_before="15W", power_mode_after="15W")
     assert _found(9.0, latency_record, right, right, mode="15W").outcome.value == "pass"
     assert _found(9.0, latency_record, right, right, mode="25W").reason.value == "POWER_MODE"
+
+
+def test_records_of_two_boards_are_not_one(latency_record: Make) -> None:
+    one, other = (latency_record([RUN] * 2, host={"vitals": [IDLE_AND_BUSY] * 2, "cores": cores}) for cores in (4, 6))
+    assert energy_criterion([one, other], 9.0).reason.value == "MIXED_CONDITIONS"
 
 
 def test_no_record_is_inconclusive() -> None:

@@ -149,6 +149,7 @@ def joined(first: Dict[str, Any], *others: Dict[str, Any]) -> Dict[str, Any]:
         one[name] = worst(known) if known else None
     names = {each["governor"] for each in (first, last) if each["governor"]}
     one["governor"] = "+".join(sorted({word for name in names for word in name.split("+")})) or None
+    one["throttled"] = last["throttled"] or first["throttled"]
     with contextlib.suppress(TypeError, ValueError):
         one["throttled"] = "%#x" % (int(first["throttled"], 16) | int(last["throttled"], 16))
     if first["rails_w"] and last["rails_w"] and set(first["rails_w"]) == set(last["rails_w"]):
@@ -198,14 +199,19 @@ class Watch:
 
 
 def start(root: Optional[str] = None, period_s: float = PERIOD_S) -> Optional[Watch]:
-    """Begin to look; None where processes cannot be forked."""
+    """Begin to look; None where processes cannot be forked, or the system has no room for one more."""
     if not hasattr(os, "fork"):
         return None
     root = system_root() if root is None else root
     cores = watched_cores()
     from_parent, stop_end = os.pipe()
     answer_end, to_parent = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for end in (from_parent, stop_end, answer_end, to_parent):
+            os.close(end)
+        return None
     if pid:
         os.close(from_parent)
         os.close(to_parent)

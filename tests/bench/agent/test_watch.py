@@ -131,6 +131,19 @@ def test_a_side_process_that_died_leaves_unknown() -> None:
     assert watch.stop(None) is None
 
 
+def test_a_board_with_no_room_for_one_more_process_is_measured_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    host: dict[str, Any] = {}
+    with watch.beside(host):
+        pass
+    assert host == {"vitals": []}
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_it_ends_with_a_starter_that_is_killed() -> None:
     code = f"import sys; sys.path.insert(0, {ROOT!r})\nfrom edgekd.bench.agent import watch\n"
     code += "print(watch.start().pid, flush=True)\nimport time\ntime.sleep(60)\n"
@@ -155,6 +168,7 @@ def test_thinning_keeps_everything_bad() -> None:
     assert one == {**blank, "at_s": 2.0, "clock_hz": 5, "governor": "a+b", "temperature_c": 80.0, "throttled": "0x5",
                    "thermal_status": 2, "memory_available_bytes": 7, "rails_w": {"VDD_IN": 3.0}}  # fmt: skip
     assert odd == first
+    assert watch.joined(first, blank | {"at_s": 3.0})["throttled"] == "0x1"
 
 
 def test_the_trace_stays_short_however_long_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
