@@ -15,6 +15,10 @@ KnownHosts = Annotated[str | None, Option(help="Another file of trusted host key
 PythonThere = Annotated[str | None, Option("--python", help="The Python interpreter on the host.")]
 
 
+def _told(line: str) -> None:
+    print(line, flush=True)
+
+
 def list_command() -> int:
     """List the devices that have a profile."""
     from edgekd.report.terminal import device_table
@@ -46,8 +50,7 @@ def probe_command(
     """Ask a board what it is, compare it with a profile, and draft one; nothing is changed there."""
     from edgekd.pipeline.examine import probe
 
-    for line in probe(host, device, out, key=key, known_hosts=known_hosts, python=python):
-        print(line)
+    probe(host, device, out, _told, key=key, known_hosts=known_hosts, python=python)
     return 0
 
 
@@ -75,10 +78,7 @@ def provision_command(
     """Install the wheels that fit on a board that needs no network for it, into a Python of their own."""
     from edgekd.pipeline.examine import provision
 
-    def told(line: str) -> None:
-        print(line, flush=True)
-
-    provision(host, wheels, told, lock=lock, key=key, known_hosts=known_hosts, python=python)
+    provision(host, wheels, _told, lock=lock, key=key, known_hosts=known_hosts, python=python)
     return 0
 
 

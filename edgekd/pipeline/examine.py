@@ -26,9 +26,10 @@ def _opened(url: str, key: str | None, known_hosts: str | None, python: str | No
 
 
 def probe(
-    url: str, device: str | None, out: Path | None, *, key: str | None, known_hosts: str | None, python: str | None
-) -> list[str]:
-    """What the board at `url` is, how it differs from the profile `device`, and where its draft was written.
+    url: str, device: str | None, out: Path | None, told: Callable[[str], None], *, key: str | None,
+    known_hosts: str | None, python: str | None,
+) -> None:  # fmt: skip
+    """Say to `told` what the board at `url` is, how it differs from the profile `device`, and draft one into `out`.
 
     Errors: ProfileError for the profile, HostError and MeasureError for the board, StorageError for the file.
     """
@@ -36,15 +37,16 @@ def probe(
     with _opened(url, key, known_hosts, python) as host:
         require_python(host)
         facts, name = ask(host), host.name
-    lines = facts_lines(facts)
+    for line in facts_lines(facts):
+        told(line)
     if profile is not None:
         found = differences(profile, facts)
-        lines.append(f"compared with {profile.name}: {len(found) or 'no'} difference{'s' * (len(found) != 1)}")
-        lines += [f"  {one.what}: the profile says {one.profile}, the board {one.board}" for one in found]
+        told(f"compared with {profile.name}: {len(found) or 'no'} difference{'s' * (len(found) != 1)}")
+        for one in found:
+            told(f"  {one.what}: the profile says {one.profile}, the board {one.board}")
     if out is not None:
         write_text(out, draft_text(facts, name, datetime.now(UTC).date().isoformat()))
-        lines.append(f"drafted {out}: check it, rename it, and add what no board tells of itself")
-    return lines
+        told(f"drafted {out}: check it, rename it, and add what no board tells of itself")
 
 
 def doctor(url: str, *, key: str | None, known_hosts: str | None, python: str | None) -> Diagnosis:
@@ -87,7 +89,7 @@ def facts_lines(facts: BoardFacts) -> list[str]:
     memory = "unknown" if hardware.memory_bytes is None else text_from_bytes(hardware.memory_bytes)
     heat = "unknown" if sensors.temperature_c is None else f"{sensors.temperature_c:.1f} degrees"
     libc = " ".join(word for word in (python.libc or "unknown C library", python.libc_version) if word)
-    lines = [f"board: {_shown(hardware.model)} ({_shown(hardware.machine)})"]
+    lines = [f"board: {_shown(facts.model)} ({_shown(hardware.machine)})"]
     for cluster in hardware.clusters:
         clock = "unknown clock" if cluster.clock_hz is None else f"{cluster.clock_hz / 1e6:.0f} MHz"
         capacity = "" if cluster.capacity is None else f", capacity {cluster.capacity}"

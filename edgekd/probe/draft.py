@@ -48,7 +48,7 @@ def draft(facts: BoardFacts, host_name: str, date: str) -> dict[str, Any]:
     if isa is None or not facts.hardware.clusters:
         found = printable(facts.hardware.machine, 40)
         raise HostError(f"{host_name}: a profile is of an aarch64 or x86_64 processor and its cores, found {found!r}")
-    title = printable(facts.hardware.model or f"{isa} board", 120).strip() or f"{isa} board"
+    title = printable(facts.model or f"{isa} board", 120).strip() or f"{isa} board"
     table: dict[str, Any] = {
         "name": "-".join(_WORD.findall(title.lower())) or "board",
         "title": title,

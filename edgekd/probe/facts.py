@@ -142,6 +142,11 @@ class BoardFacts(Model):
     workspace: Workspace
 
     @property
+    def model(self) -> str | None:
+        """What the board is called: a phone has its name among its properties."""
+        return self.hardware.model or (self.system.android or {}).get("ro.product.model")
+
+    @property
     def cores(self) -> int:
         """All processors."""
         return sum(len(cluster.cpus) for cluster in self.hardware.clusters)

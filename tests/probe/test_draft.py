@@ -48,8 +48,9 @@ def test_clusters_of_one_kind_and_clock_are_one() -> None:
 
 
 def test_a_phone_is_a_phone() -> None:
-    profile = _draft(system={"android": {"ro.product.model": "Pixel 8"}}, sensors={"thermal_status": 0})
-    assert profile.kind == "phone"
+    android = {"android": {"ro.product.model": "Pixel 8"}}
+    profile = _draft(hardware={"model": None}, system=android, sensors={"thermal_status": 0})
+    assert (profile.name, profile.title, profile.kind) == ("pixel-8", "Pixel 8", "phone")
     assert "thermal-status" in [sensor.name for sensor in profile.sensors]
     assert any("ro.product.model Pixel 8" in note for note in profile.notes)
 
