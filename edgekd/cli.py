@@ -1,4 +1,4 @@
-"""The command line: one verb, one library call. The only module that prints, and the only one that exits."""
+"""The command line: one verb, one library call. Only it and cli_devices print, and it alone exits."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from edgekd import __version__
 from edgekd import options as opt
+from edgekd.cli_devices import DEVICE_VERBS
 from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PASS, EdgekdError
 from edgekd.files import write_error
 from edgekd.text import printable
@@ -225,6 +226,10 @@ def bench_command(
     warmup: Annotated[str, Option(help="Warm-up per process.")] = "500 ms",
     duration: Annotated[str, Option(help="Least measuring time per process.")] = "2 s",
     samples: Annotated[int, Option(min=1, help="Least samples per process.")] = 100,
+    tune: Annotated[
+        bool,
+        Option("--tune", help="Set governor and clocks of the board where permitted, and put them back afterwards."),
+    ] = False,
 ) -> int:
     """Measure any ONNX file on a host, or on several at once, and store every raw sample as records."""
     from edgekd.pipeline.measure import BenchRequest, bench_file, boards_of
@@ -232,7 +237,7 @@ def bench_command(
 
     request = BenchRequest(
         model, host, key, known_hosts, python, out, tuple(shape or ()), batch, sequence, inputs, id_limit, threads,
-        processes, warmup, duration, samples, hosts,
+        processes, warmup, duration, samples, hosts, tune,
     )  # fmt: skip
     boards = boards_of(request)
     if len(boards) > 1:
@@ -318,26 +323,8 @@ def schema_command(kind: Annotated[str, Argument(metavar="recipe|device|sla|host
     return 0
 
 
-@devices.command("list")
-@guarded
-def devices_list_command() -> int:
-    """List the devices that have a profile."""
-    from edgekd.report.terminal import device_table
-
-    for line in device_table():
-        print(line)
-    return 0
-
-
-@devices.command("show")
-@guarded
-def devices_show_command(name: Annotated[str, Argument(help="A name from edgekd devices list, or a file.")]) -> int:
-    """Show a profile: every number with its source."""
-    from edgekd.report.terminal import device_lines
-
-    for line in device_lines(name):
-        print(line)
-    return 0
+for verb, command in DEVICE_VERBS.items():
+    devices.command(verb)(guarded(command))
 
 
 @devices.command("trust")

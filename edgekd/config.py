@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Wi
 from edgekd.errors import InputError, UnitError
 from edgekd.files import read_bytes
 from edgekd.text import did_you_mean, listing, printable
-from edgekd.units import bytes_from_text, duration_s_from_text, share_from_text
+from edgekd.units import bytes_from_text, duration_s_from_text, joules_from_text, share_from_text
 
 MAX_YAML_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -82,6 +82,7 @@ def _schema(example: str) -> WithJsonSchema:
 
 Seconds = Annotated[float, BeforeValidator(_quantity(duration_s_from_text, "5 ms")), _schema("5 ms")]
 Bytes = Annotated[int, BeforeValidator(_quantity(bytes_from_text, "200 MB")), _schema("200 MB")]
+Joules = Annotated[float, BeforeValidator(_quantity(joules_from_text, "20 mJ")), _schema("20 mJ")]
 Share = Annotated[
     float,
     BeforeValidator(_share),

@@ -1,8 +1,8 @@
 """What a KIND of board is: its cores, memory, instructions, power modes and sensors, each number with its source.
 
 A profile is `device_profiles/NAME.yaml`. A number in it is written `{value: "2.4 GHz", source: URL}`; the source is the
-address of a document, or `measured YYYY-MM-DD: how`. What nobody has documented is left out: every reader of a profile
-must be ready for None, and may never replace it by a guess.
+address of a document, `measured YYYY-MM-DD: how`, or `probed YYYY-MM-DD HOST`, what a board said of itself. What nobody
+has documented is left out: every reader of a profile must be ready for None, and may never replace it by a guess.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ X86_FEATURES = frozenset({"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"
 
 _NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z/]+)")
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+\.[a-z]{2,}(/\S*)?")
-_MEASURED = re.compile(r"measured (\d{4}-\d{2}-\d{2}): \S.*", re.DOTALL)
+_MEASURED = re.compile(r"(?:measured (\d{4}-\d{2}-\d{2}): |probed (\d{4}-\d{2}-\d{2}) )\S.*", re.DOTALL)
 
 _HERTZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
 _MACS_PER_S = {"MMAC/s": 1e6, "GMAC/s": 1e9, "TMAC/s": 1e12}
@@ -59,15 +59,15 @@ def _bytes_per_s(value: Any) -> Any:
 def _checked_source(text: str) -> str:
     measured = _MEASURED.fullmatch(text)
     try:
-        if measured and date.fromisoformat(measured[1]):
+        if measured and date.fromisoformat(measured[1] or measured[2]):
             return text
     except ValueError:
         pass
     if not measured and _URL.fullmatch(text):
         return text
     raise ValueError(
-        f"found the source {printable(text, 80)!r}, expected the address of a document (https://...) "
-        "or 'measured YYYY-MM-DD: how'"
+        f"found the source {printable(text, 80)!r}, expected the address of a document (https://...), "
+        "'measured YYYY-MM-DD: how' or 'probed YYYY-MM-DD HOST'"
     )
 
 

@@ -3,6 +3,7 @@
 History of the format
     1.0  latency, paired and accuracy records.
     1.1  the task and the metric of an accuracy record, a second score, losses, and measures of sentence embeddings.
+    1.2  what the board went through while it measured (vitals), and what was tuned for it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from edgekd.files import MAX_JSON_BYTES, read_json, write_json
 from edgekd.measures import f1_micro
 from edgekd.task import Metric, TaskName, TaskWords, perplexity_of, words_of
 from edgekd.text import printable
+from edgekd.vitals import Vitals
 
-SCHEMA_VERSION = "1.1"
-READABLE = ("1.0", SCHEMA_VERSION)
+SCHEMA_VERSION = "1.2"
+READABLE = ("1.0", "1.1", SCHEMA_VERSION)
 MAX_NS = 2**63 - 1
 
 Nanoseconds = Annotated[int, Field(gt=0, le=MAX_NS)]
@@ -39,7 +41,11 @@ class Artifact(Model):
 
 
 class HostFacts(Model):
-    """What the host said of itself when it measured. `None` means unknown, never fine."""
+    """What the host said of itself when it measured. `None` means unknown, never fine.
+
+    `vitals` has one entry for each call of the agent, in their order; fewer: unknown for the others. `tuned` names what
+    was set for measuring and put back afterwards; None: nobody asked for that.
+    """
 
     name: str
     machine: str
@@ -58,6 +64,8 @@ class HostFacts(Model):
     temperature_c_after: float | None = None
     throttled_before: str | None = None
     throttled_after: str | None = None
+    vitals: list[Vitals] = Field(default_factory=list)
+    tuned: list[str] | None = None
 
 
 class Runtime(Model):
@@ -119,7 +127,7 @@ class PairedRun(Model):
 
 
 class _Header(Model):
-    schema_version: Literal["1.0", "1.1"] = "1.1"
+    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
     artifact: Artifact
     created_utc: str
     warnings: list[str] = Field(default_factory=list)

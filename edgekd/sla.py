@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from edgekd.config import Bytes, Model, Number, Seconds, Share, load
+from edgekd.config import Bytes, Joules, Model, Number, Seconds, Share, load
 from edgekd.errors import SlaError
 
 _QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,3})?)")
@@ -26,19 +26,24 @@ def quantile_from_name(name: str) -> float:
 class Sla(Model):
     """Limits that one artifact must keep on one device. A limit that is absent is not judged; at least one is needed.
 
-    Units: latency in seconds by percentile, memory and size in bytes, accuracy as a share of right answers,
-    accuracy_drop as a share lost against the teacher (0.01 = one percentage point). Of a language model accuracy is
-    that of the next token, perplexity e to the power of the mean loss of a token, perplexity_rise a share above the
-    teacher's (0.05 = 5 % more).
+    Units: latency in seconds by percentile, memory and size in bytes, energy in joules for an inference, accuracy as a
+    share of right answers, accuracy_drop as a share lost against the teacher (0.01 = one percentage point). Of a
+    language model accuracy is that of the next token, perplexity e to the power of the mean loss of a token,
+    perplexity_rise a share above the teacher's (0.05 = 5 % more). `power_mode` is no limit: latency and energy are
+    judged in it alone.
     """
 
     latency: dict[str, Seconds] = Field(default_factory=dict, description="limit by percentile, such as p95: 5 ms")
     memory: Bytes | None = Field(default=None, description="peak resident memory of the measuring process")
+    energy: Joules | None = Field(default=None, description="energy of one inference, of the whole board")
     size: Bytes | None = Field(default=None, description="bytes of the model file on disk")
     accuracy: Share | None = Field(default=None, description="least share of right answers on the test data")
     accuracy_drop: Share | None = Field(default=None, description="most accuracy lost against the teacher")
     perplexity: Number | None = Field(default=None, description="most perplexity of a language model on the test data")
     perplexity_rise: Share | None = Field(default=None, description="most perplexity above the teacher's, as a share")
+    power_mode: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
+        default=None, description="the power mode the board must be in, as its own tool names it, such as 15W"
+    )
     confidence: Annotated[Number, Field(gt=0.5, lt=1)] = Field(
         default=0.95, description="how sure PASS and FAIL must be about a latency percentile"
     )
@@ -65,14 +70,15 @@ class Sla(Model):
             limit is None for limit in (self.accuracy_drop, self.perplexity_rise, *dict(self._bounds()).values())
         ):
             raise ValueError(
-                "no limit is set; set at least one of latency, memory, size, accuracy, accuracy_drop, perplexity, "
-                "perplexity_rise"
+                "no limit is set; set at least one of latency, memory, energy, size, accuracy, accuracy_drop, "
+                "perplexity, perplexity_rise"
             )
         return self
 
     def _bounds(self) -> tuple[tuple[str, float | None], ...]:
         return (
             ("memory", self.memory),
+            ("energy", self.energy),
             ("size", self.size),
             ("accuracy", self.accuracy),
             ("perplexity", self.perplexity),

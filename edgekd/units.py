@@ -12,6 +12,7 @@ import re
 from edgekd.errors import UnitError
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_JOULES = {"uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ%]*)\s*")
 
@@ -35,6 +36,12 @@ def duration_s_from_text(text: str) -> float:
     """Seconds from '5 ms', '1.5s', '3 min'. Errors: UnitError without a known unit."""
     number, unit = _split(text, _SECONDS, "5 ms")
     return number * _SECONDS[unit]
+
+
+def joules_from_text(text: str) -> float:
+    """Joules from '20 mJ', '1.5 J'. Errors: UnitError without a known unit."""
+    number, unit = _split(text, _JOULES, "20 mJ")
+    return number * _JOULES[unit]
 
 
 def bytes_from_text(text: str) -> int:
@@ -69,6 +76,16 @@ def text_from_s(value_s: float) -> str:
         if size >= limit:
             return f"{_three_digits(value_s * factor)} {unit}"
     return f"{_three_digits(value_s * 1e9)} ns"
+
+
+def text_from_j(value_j: float) -> str:
+    """'1.23 mJ', '45.0 µJ', '2.50 J'."""
+    if not math.isfinite(value_j):
+        return "unknown"
+    for limit, factor, unit in ((1.0, 1.0, "J"), (1e-3, 1e3, "mJ")):
+        if abs(value_j) >= limit:
+            return f"{_three_digits(value_j * factor)} {unit}"
+    return f"{_three_digits(value_j * 1e6)} µJ"
 
 
 def text_from_bytes(value: float) -> str:

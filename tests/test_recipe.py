@@ -67,6 +67,7 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("precisions=[int8, int8]", "each once"),
         ("sla.latency.p95=1 ms", "limit of p50 is above that of p95"),
         ("sla.latency.q95=1 ms", "expected a percentile"),
+        ("sla.energy=20 mJ", "give it in an SLA file to edgekd gate"),
         ("name=Bad Name", "match pattern"),
     ],
 )

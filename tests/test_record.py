@@ -29,7 +29,7 @@ from edgekd.record import (
 )
 
 HEADER = {
-    "schema_version": "1.1",
+    "schema_version": "1.2",
     "artifact": {"name": "student", "sha256": "a" * 64, "size_bytes": 1000, "precision": "int8", "role": "student"},
     "created_utc": "2026-01-01T00:00:00Z",
     "warnings": ["warm"],
@@ -44,6 +44,16 @@ PLACE = {
         "python": "3.11",
         "load_before": 0.5,
         "affinity": [2, 3],
+        "vitals": [
+            {
+                "cores": [2, 3],
+                "ticks": [
+                    {"at_s": 0.0, "clock_hz": 1_500_000_000, "governor": "ondemand", "temperature_c": 48.3},
+                    {"at_s": 1.0, "throttled": "0x0", "rails_w": {"VDD_IN": 5.5}, "thermal_status": 0},
+                ],
+                "suspended_s": 0.0,
+            }
+        ],
     },
     "runtime": RUNTIME,
     "protocol": {
@@ -99,6 +109,17 @@ def test_file_gives_back_the_record(table: dict[str, Any], kind: type[Any], tmp_
     write_record(record, tmp_path / "r.json")
     assert read_record(tmp_path / "r.json") == record
     assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("table", [LATENCY, PAIRED])
+def test_record_made_before_boards_were_watched_is_read_and_knows_nothing_of_that(
+    table: dict[str, Any], version: str
+) -> None:
+    host = {key: value for key, value in table["host"].items() if key != "vitals"}
+    record = record_from_json({**table, "host": host, "schema_version": version}, "old.json")
+    assert not isinstance(record, AccuracyRecord)
+    assert (record.schema_version, record.host.vitals, record.host.tuned) == (version, [], None)
 
 
 def test_samples_and_peak_are_over_all_runs() -> None:
@@ -192,6 +213,8 @@ def test_json_that_is_no_record_says_so(table: Any) -> None:
 @pytest.mark.parametrize(("table", "_kind"), KINDS)
 def test_every_required_key_is_missed(table: dict[str, Any], _kind: type[Any]) -> None:
     optional = {"warnings", "device", "load_before", "affinity", "precision", "role", "peak_memory_bytes"}
+    optional |= {"vitals", "clock_hz", "governor", "temperature_c", "throttled", "rails_w", "VDD_IN", "thermal_status"}
+    optional |= {"suspended_s"}
     for path in list(_places(table)):
         if isinstance(path[-1], int) or path[-1] in optional or path[-2:-1] == ("shapes",):
             continue

@@ -22,6 +22,8 @@ memory: 200 MiB
 size: 40 MB
 accuracy: 90 %
 accuracy_drop: 0.01
+energy: 20 mJ
+power_mode: 15W
 confidence: 0.99
 """
 
@@ -37,6 +39,13 @@ def test_full_file_is_read_in_si_units(tmp_path: Path) -> None:
     assert sla.latency == {"p50": pytest.approx(0.003), "p99.9": pytest.approx(0.02)}
     assert (sla.memory, sla.size, sla.accuracy_drop, sla.confidence) == (200 * 2**20, 40_000_000, 0.01, 0.99)
     assert sla.accuracy == pytest.approx(0.9)
+    assert (sla.energy, sla.power_mode) == (pytest.approx(0.02), "15W")
+
+
+@pytest.mark.parametrize("text", ["energy: 0 mJ", "energy: 20", "energy: 20 W", "power_mode: 15W", "energy: -1 J"])
+def test_energy_has_a_unit_and_is_a_limit_while_a_power_mode_is_none(text: str) -> None:
+    with pytest.raises(SlaError):
+        _load(text)
 
 
 def test_absent_limits_are_not_judged_and_confidence_has_a_default() -> None:

@@ -24,6 +24,15 @@ def test_sizes_are_read_in_bytes(text: str, size: int) -> None:
     assert units.bytes_from_text(text) == size
 
 
+@pytest.mark.parametrize(("text", "joules"), [("20 mJ", 0.02), ("1.5 J", 1.5), ("7 uJ", 7e-6), ("7 µJ", 7e-6)])
+def test_energies_are_read_in_joules_and_shown_in_the_unit_a_person_would_choose(text: str, joules: float) -> None:
+    assert units.joules_from_text(text) == pytest.approx(joules)
+    assert units.joules_from_text(units.text_from_j(joules)) == pytest.approx(joules)
+    assert units.text_from_j(float("inf")) == "unknown"
+    with pytest.raises(UnitError, match="mJ"):
+        units.joules_from_text("20 mW")
+
+
 @pytest.mark.parametrize(("text", "share"), [("2 %", 0.02), ("0.02", 0.02), ("100%", 1.0), ("0", 0.0)])
 def test_shares_are_read_with_or_without_percent(text: str, share: float) -> None:
     assert units.share_from_text(text) == pytest.approx(share)

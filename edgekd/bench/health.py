@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from edgekd.record import HostFacts, ProcessRun
 from edgekd.stats import drift
-from edgekd.text import printable
+from edgekd.text import listing, printable
+from edgekd.vitals import LEAST_SUSPEND_S, clock_fall, governors, power_modes, suspended_s, throttled_now
 
 # Chosen so that the noise of steady runs stays below it; boards that heat up move by tens of percent.
 MAX_DRIFT = 0.03
@@ -24,6 +25,11 @@ WARNINGS = MappingProxyType(
         "governor": "On the board: sudo cpupower frequency-set -g performance",
         "load": "End what else runs on the board and measure again",
         "throttled": "Cool the board and check its power supply, then measure again",
+        "clock": "Cool the board, or fix its clock: edgekd bench --tune",
+        "governor-changed": "End what changes the governor there, and measure again",
+        "suspended": "Keep the board awake while it measures",
+        "power-mode-changed": "Set one power mode before measuring, such as: sudo nvpmodel -m 0",
+        "tune": "Measure as a user who may write it, or set the governor there by hand",
         "temperature": "Heat cannot be excluded as a cause: repeat after a pause and compare",
         "unknown": "",
     }
@@ -66,10 +72,37 @@ def host_warnings(host: HostFacts) -> list[str]:
         found.append(_warning("load", f"the load was {host.load_before:.2f} on {cores} cores before the start"))
     if was_throttled(host.throttled_before, host.throttled_after):
         found.append(_warning("throttled", f"the board says {printable(host.throttled_after or '', 40)}"))
+    elif held := throttled_now(host.vitals):
+        found.append(_warning("throttled", f"while it measured the board reported {', '.join(held)}"))
+    found += _vitals_warnings(host)
     if None in heats and not unknown:
         found.append(_warning("temperature", "the board's temperature is unknown"))
     if unknown:
         found.append(_warning("unknown", "governor and temperature are unknown on this host"))
+    return found
+
+
+def _vitals_warnings(host: HostFacts) -> list[str]:
+    """What went wrong between before and after, as the side process saw it."""
+    found = []
+    fall = clock_fall(host.vitals)
+    if fall is not None:
+        share, lowest = fall
+        found.append(_warning("clock", f"for {share:.0%} of the time the clock was lower, down to {lowest:.0%}"))
+    seen = governors(host.vitals)
+    if len(seen) > 1:
+        found.append(_warning("governor-changed", f"the governor was {printable(listing(seen), 80)} in turns"))
+    slept_s = suspended_s(host.vitals) or 0.0
+    if slept_s > LEAST_SUSPEND_S:
+        found.append(_warning("suspended", f"the board slept for {slept_s:.1f} s while it measured"))
+    modes = power_modes(host.vitals)
+    if len(modes) > 1:
+        said = listing(mode or "unknown" for mode in modes)
+        found.append(_warning("power-mode-changed", f"the power mode was {printable(said, 80)} in turns"))
+    if host.tuned == []:
+        found.append(
+            _warning("tune", "nothing was tuned: the board has no governor to set, or it belongs to another user")
+        )
     return found
 
 

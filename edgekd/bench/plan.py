@@ -25,7 +25,7 @@ class BenchPlan:
 
     `dims` gives sizes to the free dimensions of any model by their names, `shapes` whole shapes to inputs by theirs.
     Integers that are neither masks nor positions are drawn from 0 to `id_limit` - 1; `input_data` is an .npz of arrays
-    that takes the place of drawn inputs.
+    that takes the place of drawn inputs. `tune` sets governor and clocks of the board while it measures.
 
     Shapes: `shapes` maps an input's name to its sizes, such as {"input_ids": (1, 64)}.
     Errors: InputError when a setting cannot be.
@@ -41,6 +41,7 @@ class BenchPlan:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     id_limit: int = 2
     input_data: Path | None = None
+    tune: bool = False
 
     def __post_init__(self) -> None:
         _check_count("threads", self.threads, 1, 1024)
@@ -78,6 +79,7 @@ class BenchPlan:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "id_limit": self.id_limit,
             "seed": 0,
+            "tune": self.tune,
         }
 
 

@@ -268,6 +268,7 @@ def _latency_record(
             "load_after": last.host.load_after,
             "temperature_c_after": last.host.temperature_c_after,
             "throttled_after": last.host.throttled_after,
+            "vitals": [vitals for result in results for vitals in result.host.vitals],
         }
     )
     return LatencyRecord(

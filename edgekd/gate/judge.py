@@ -4,6 +4,8 @@ What PASS needs
     latency        the exact binomial test at error 1 - confidence on all steady samples of all process runs, kept
                    after the samples are discounted for bursts (`edgekd.stats.dispersion`, 10 or more segments)
     memory         3 process runs or more, all of which know their peak, and a margin of 2 % or 3 MAD
+    energy         10 looks or more at the supply in all process runs, and that all it gave, loading included, is
+                   within the limit for each inference
     size           the file's bytes
     accuracy       a record of the same SHA-256; an exact comparison, for the data set is the contract
     accuracy_drop  that, and a teacher's record with the same data set and labels
@@ -16,12 +18,16 @@ What FAIL needs
     the others     one peak, size or share beyond the limit
 What else blocks a latency answer, making it INCONCLUSIVE
     THROTTLED         blocks PASS and FAIL: the board was not the one the limit was written for
+    POWER_MODE        blocks both: it changed, or is not the one that the SLA names (or cannot be told)
+    SUSPENDED         blocks both: the board slept while it measured
+    GOVERNOR_CHANGED  blocks both
+    CLOCK_FELL        blocks both: below 85 % of the highest clock for more than 10 % of the time
     MIXED_CONDITIONS  blocks both: records of one artifact under different conditions (governor and threads included)
     DRIFT             over 3 % between the first and last third: blocks both unless the answer would survive as much
                       drift again in the slowest (for FAIL the fastest) third
     RUNS_MISSING      blocks PASS: a process run that died may have been the slow one
-    Noted but not blocking: an unknown throttle state, one process run only, and the warnings that the records bring
-    along (governor, load, temperature).
+    Noted but not blocking: an unknown throttle state, clock or sleep, one process run only, and the warnings that the
+    records bring along (governor, load, temperature).
 The whole
     FAIL if any limit fails, PASS only if all are kept. Several artifacts are each judged by the same rule and the
     fastest that passes is selected; the more candidates, the likelier a lucky one at its limit, which the error rates
@@ -39,6 +45,7 @@ from statistics import median
 from edgekd.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_SLA_MISSED, InputError
 from edgekd.gate.conditions import cautions
 from edgekd.gate.criteria import accuracy_criterion, accuracy_drop_criterion, memory_criterion, size_criterion
+from edgekd.gate.energy import energy_criterion
 from edgekd.gate.latency import DRIFT_LIMIT, Samples, latency_criterion, samples_from_records
 from edgekd.gate.perplexity import perplexity_criterion, perplexity_rise_criterion
 from edgekd.gate.verdict import Criterion, Outcome, Verdict, overall
@@ -153,7 +160,7 @@ def _judged(found: Sequence[_Evidence], wanted: str | None) -> list[_Evidence]:
 
 
 def _verdict(evidence: _Evidence, sla: Sla, teachers: Sequence[AccuracyRecord]) -> Verdict:
-    samples = samples_from_records(evidence.latency)
+    samples = samples_from_records(evidence.latency, sla.power_mode)
     criteria = _criteria(evidence, samples, sla, teachers)
     first = evidence.latency[0] if evidence.latency else None
     clear = samples is not None and not samples.mixed
@@ -184,6 +191,8 @@ def _criteria(
     ]
     if sla.memory is not None:
         criteria.append(memory_criterion(evidence.latency, sla.memory))
+    if sla.energy is not None:
+        criteria.append(energy_criterion(evidence.latency, sla.energy, sla.power_mode))
     if sla.size is not None:
         criteria.append(size_criterion(evidence.every, sla.size))
     if sla.accuracy is not None:

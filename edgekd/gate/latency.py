@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import median
 
-from edgekd.gate.conditions import differences, throttling
+from edgekd.gate.conditions import differences, spoiled, throttling
 from edgekd.gate.verdict import Criterion, Outcome, Reason, excess_text
 from edgekd.record import LatencyRecord
 from edgekd.sla import quantile_from_name
@@ -29,6 +29,13 @@ from edgekd.units import NS_PER_S, seconds_from_ns, text_from_s
 DRIFT_LIMIT = 0.03  # our choice: well above the noise of a median of 100 samples, well below what cooling changes
 SEGMENTS = 10
 MOST_SAMPLES = 1_000_000
+_MENDS = {
+    Reason.THROTTLED: "mend cooling or power supply",
+    Reason.POWER_MODE: "set the mode",
+    Reason.SUSPENDED: "keep it awake",
+    Reason.GOVERNOR_CHANGED: "set one governor, such as by edgekd bench --tune,",
+    Reason.CLOCK_FELL: "cool it or fix its clock, such as by edgekd bench --tune,",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Samples:
     runs: tuple[tuple[int, ...], ...]
     mixed: tuple[str, ...] = ()
     throttled: str | None = None
+    spoiled: tuple[Reason, str] | None = None
     runs_lost: int = 0
 
     @cached_property
@@ -71,16 +79,18 @@ class Samples:
         return cut
 
 
-def samples_from_records(records: Sequence[LatencyRecord]) -> Samples | None:
-    """The samples of one artifact's records, oldest first; None without a record."""
+def samples_from_records(records: Sequence[LatencyRecord], power_mode: str | None = None) -> Samples | None:
+    """The samples of one artifact's records, oldest first; None without a record. `power_mode` is the one asked for."""
     if not records:
         return None
     mixed = [text for record in records[1:] for text in differences(records[0], record)]
     held_back = [text for text in (throttling(record.host) for record in records) if text is not None]
+    others = [found for found in (spoiled(record.host, power_mode) for record in records) if found is not None]
     return Samples(
         runs=tuple(tuple(run.samples_ns) for record in records for run in record.runs),
         mixed=tuple(dict.fromkeys(mixed)),
         throttled=held_back[0] if held_back else None,
+        spoiled=others[0] if others else None,
         runs_lost=sum(max(0, record.protocol.processes - len(record.runs)) for record in records),
     )
 
@@ -162,6 +172,8 @@ def latency_criterion(
 def _decision(case: _Case) -> tuple[Outcome, Reason, int | None]:
     if case.samples.throttled is not None:
         return Outcome.INCONCLUSIVE, Reason.THROTTLED, None
+    if case.samples.spoiled is not None:
+        return Outcome.INCONCLUSIVE, case.samples.spoiled[0], None
     allowed, proof = (
         pass_count(case.n, case.p, case.alpha_pass),
         fail_count(case.n, case.p, case.alpha_fail),
@@ -232,8 +244,9 @@ def _sentence(case: _Case, found: Criterion) -> str:
 def _hint(case: _Case, found: Criterion) -> str:
     samples, moved = case.samples, case.samples.moved
     more = "no reachable number of samples" if found.needed is None else f"about {found.needed} samples in all"
-    if found.reason is Reason.THROTTLED:
-        return f"the board was held back ({samples.throttled}); mend cooling or power supply and measure again"
+    if found.reason in _MENDS:
+        what = samples.throttled if found.reason is Reason.THROTTLED or samples.spoiled is None else samples.spoiled[1]
+        return f"the board was held back ({what}); {_MENDS[found.reason]} and measure again"
     if found.reason is Reason.RUNS_MISSING:
         return f"{samples.runs_lost} of the planned process runs left no samples, and may have been the slow ones"
     if found.reason is Reason.DRIFT:

@@ -4,6 +4,7 @@ A verdict holds no path, no date and no machine of ours, so equal evidence gives
 
 History of the format
     1.0  first, with the limits of language models: perplexity, perplexity_rise.
+    1.1  more reasons: CLOCK_FELL, GOVERNOR_CHANGED, SUSPENDED, POWER_MODE; energy, with ENERGY_UNKNOWN.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgekd.errors import RecordError
 from edgekd.text import printable
-from edgekd.units import text_from_bytes, text_from_s, text_from_share
+from edgekd.units import text_from_bytes, text_from_j, text_from_s, text_from_share
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-Unit = Literal["s", "B", "share", "perplexity"]
+Unit = Literal["s", "B", "share", "perplexity", "J"]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -42,12 +44,17 @@ class Reason(StrEnum):
     NO_LATENCY_RECORD = "NO_LATENCY_RECORD"
     MIXED_CONDITIONS = "MIXED_CONDITIONS"
     THROTTLED = "THROTTLED"
+    POWER_MODE = "POWER_MODE"
+    SUSPENDED = "SUSPENDED"
+    GOVERNOR_CHANGED = "GOVERNOR_CHANGED"
+    CLOCK_FELL = "CLOCK_FELL"
     DRIFT = "DRIFT"
     RUNS_MISSING = "RUNS_MISSING"
     TOO_FEW_SAMPLES = "TOO_FEW_SAMPLES"
     TOO_CLOSE = "TOO_CLOSE"
     BURSTS = "BURSTS"
     MEMORY_UNKNOWN = "MEMORY_UNKNOWN"
+    ENERGY_UNKNOWN = "ENERGY_UNKNOWN"
     MEMORY_UNSEEN = "MEMORY_UNSEEN"
     TOO_FEW_RUNS = "TOO_FEW_RUNS"
     SIZE_CONTRADICTED = "SIZE_CONTRADICTED"
@@ -113,7 +120,7 @@ class Verdict:
     median_latency_s: Annotated[float, Field(gt=0)] | None = None
     notes: tuple[str, ...] = ()
     alternatives: tuple[Verdict, ...] = ()
-    schema_version: Literal["1.0"] = SCHEMA_VERSION  # type: ignore[assignment]
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION  # type: ignore[assignment]
 
     @property
     def text(self) -> str:
@@ -137,9 +144,11 @@ class Verdict:
         if not isinstance(table, dict) or "schema_version" not in table or "criteria" not in table:
             raise RecordError(f"{where}: is not an edgekd verdict. Make one: edgekd gate RECORDS --sla sla.yaml")
         version = table["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             found = printable(repr(version), 40)
-            raise RecordError(f"{where}: has schema_version {found}, this edgekd reads {SCHEMA_VERSION}")
+            raise RecordError(
+                f"{where}: has schema_version {found}, this edgekd reads {READABLE[0]} to {SCHEMA_VERSION}"
+            )
         try:
             verdict = _ADAPTER.validate_json(json.dumps(table))
         except ValidationError as problems:
@@ -175,6 +184,8 @@ def value_text(value: float | None, unit: Unit) -> str:
         return text_from_s(value)
     if unit == "perplexity":
         return f"{value:.2f}"
+    if unit == "J":
+        return text_from_j(value)
     return text_from_bytes(value) if unit == "B" else text_from_share(value, 2)
 
 

@@ -218,7 +218,8 @@ def _calibration(
     return Calibration(
         architecture=pool.reference.spec.architecture, phase=pool.reference.phase, precision=precision,
         batch=request.batch, threads=request.threads, sequences=list(pool.reference.sequences),
-        measured=datetime.now(UTC).date().isoformat(), host=record.host, runtime=record.runtime,
+        measured=datetime.now(UTC).date().isoformat(), runtime=record.runtime,
+        host=record.host.model_copy(update={"vitals": []}),
         quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
         level=SentinelLevel(low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor),
         latency=fitted.to_dict(), memory=None if remembered is None else remembered.to_dict(),

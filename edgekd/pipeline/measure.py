@@ -109,6 +109,7 @@ class BenchRequest:
     duration: str
     samples: int
     hosts: Path | None = None
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def asked(request: BenchRequest) -> Asked:
         shapes=dict(_shape(text) for text in request.shapes),
         id_limit=request.id_limit,
         input_data=request.inputs,
+        tune=request.tune,
     )  # fmt: skip
     return Asked(named, plan)
 

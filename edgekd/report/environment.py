@@ -13,6 +13,7 @@ from edgekd.report.markup import Child, Html, element, join, rows_of
 from edgekd.report.run import RunFolder
 from edgekd.report.steps import command_text, missing
 from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
+from edgekd.vitals import governors, input_power_w, power_modes, suspended_s
 
 Facts = Sequence[tuple[str, str | None]]
 
@@ -58,8 +59,31 @@ def host_facts(host: HostFacts, records: Sequence[LatencyRecord]) -> Facts:
         ("load", _range(loads, "{:.2f}")),
         ("temperature", _range(heats, "{:.1f} °C")),
         ("throttle state", ", ".join(dict.fromkeys(state or "unknown" for state in throttled))),
+        *_watched(hosts),
         ("system", host.system),
         ("Python", host.python),
+    ]
+
+
+def _watched(hosts: Sequence[HostFacts]) -> Facts:
+    """What the process beside the measurement saw; nothing of boards that nobody watched."""
+    vitals = [one for host in hosts for one in host.vitals]
+    if not vitals:
+        return [("while measuring", "nobody watched the board")]
+    ticks = [tick for one in vitals for tick in one.ticks]
+    tuned = [line for host in hosts for line in host.tuned or ()]
+    modes = [mode or "unknown" for mode in power_modes(vitals)]
+    power = input_power_w(vitals)
+    slept_s = suspended_s(vitals)
+    return [
+        ("looked at while measuring", f"{len(ticks)} times in {len(vitals)} processes"),
+        ("clock while measuring", _range((tick.clock_hz and tick.clock_hz / 1e6 for tick in ticks), "{:.0f} MHz")),
+        ("temperature while measuring", _range((tick.temperature_c for tick in ticks), "{:.1f} °C")),
+        ("governors seen", ", ".join(governors(vitals)) or None),
+        ("power mode", None if modes == ["unknown"] else ", ".join(modes)),
+        ("mean power", None if power is None else f"{power[1]:.2f} W on the rail {power[0]}"),
+        ("asleep", None if slept_s is None else text_from_s(slept_s) if slept_s else "never"),
+        *([("tuned", "; ".join(dict.fromkeys(tuned)))] if tuned else []),
     ]
 
 

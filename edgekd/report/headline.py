@@ -13,6 +13,7 @@ from edgekd.units import text_from_s, text_from_share
 
 _NAMES = {
     "memory": "peak memory",
+    "energy": "energy of an inference",
     "size": "file size",
     "accuracy": "{score}",
     "accuracy_drop": "{score} lost",

@@ -38,7 +38,7 @@ class Truth(Model):
     """
 
     metric: str
-    unit: Literal["s", "B", "share", "perplexity"]
+    unit: Literal["s", "B", "share", "perplexity", "J"]
     limit: float
     expected: float | None
     estimate: float | None

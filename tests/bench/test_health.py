@@ -20,6 +20,15 @@ FINE = {
     "throttled_before": "0x0",
     "throttled_after": "0x0",
 }
+MODES = {"power_mode_before": "15W", "power_mode_after": "25W"}
+
+
+def _watched(*ticks: dict[str, Any], **changed: Any) -> list[dict[str, Any]]:
+    return [{"cores": [0], "ticks": [{"at_s": float(at), **tick} for at, tick in enumerate(ticks)], **changed}]
+
+
+SLOWER = [{"clock_hz": hertz} for hertz in (9, 100, 50, 100, 9)]
+GOVERNORS = [{"governor": "performance"}, {"governor": "\x1b[2J"}]
 
 
 def _codes(samples: list[int] | None = None, **changed: Any) -> list[str]:
@@ -39,6 +48,13 @@ def test_quiet_board_and_steady_run_give_no_warning() -> None:
         ({"governor": None}, "governor"),
         ({"load_before": 1.1}, "load"),
         ({"throttled_after": "0x50005"}, "throttled"),
+        ({"vitals": _watched({}, {"throttled": "0x4"}, {})}, "throttled"),
+        ({"vitals": _watched({}, {"thermal_status": 1}, {})}, "throttled"),
+        ({"vitals": _watched(*SLOWER)}, "clock"),
+        ({"vitals": _watched(*GOVERNORS)}, "governor-changed"),
+        ({"vitals": _watched({}, suspended_s=0.2)}, "suspended"),
+        ({"vitals": _watched({}, **MODES)}, "power-mode-changed"),
+        ({"tuned": []}, "tune"),
         ({"temperature_c_after": None}, "temperature"),
         ({"temperature_c_before": None, "temperature_c_after": None}, "temperature"),
         ({"governor": None, "temperature_c_before": None, "temperature_c_after": None}, "unknown"),
@@ -63,6 +79,8 @@ def test_every_warning_ends_with_its_remedy() -> None:
         "load_before": 9.0,
         "throttled_after": "0xf",
         "temperature_c_after": None,
+        "vitals": _watched(*SLOWER, *GOVERNORS, suspended_s=3.0, **MODES),
+        "tuned": [],
     }
     found = warnings_for(HostFacts(**troubled), [run], min_samples=10)
     assert [code_of(warning) for warning in found] == [code for code, remedy in WARNINGS.items() if remedy]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import subprocess
@@ -59,6 +60,29 @@ def _board(*results: bytes | dict[str, Any] | None, exit_status: int | None = 0,
     return FakeHost(respond=respond)
 
 
+def test_a_staged_board_is_tuned_watched_and_put_back(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, from --tune to the record, on a tree in the place of /sys."""
+    monkeypatch.setenv("EDGEKD_SYSROOT", str(tmp_path / "root"))
+    policy = tmp_path / "root/sys/devices/system/cpu/cpufreq/policy0"
+    policy.mkdir(parents=True)
+    for name, text in (("scaling_governor", "ondemand"), ("scaling_cur_freq", "1500000")):
+        (policy / name).write_text(f"{text}\n")
+    for core in range(64):
+        (policy.parent.parent / f"cpu{core}").mkdir()
+        (policy.parent.parent / f"cpu{core}" / "cpufreq").symlink_to("../cpufreq/policy0")
+    with LocalHost(tmp_path / "work") as host:
+        (record,) = measure(host, _models(classifier), dataclasses.replace(QUICK, tune=True))
+    assert record.host.governor == "performance"
+    assert record.host.tuned is not None
+    assert [line.partition(": ")[2] for line in record.host.tuned] == ["performance instead of ondemand"]
+    ticks = [tick for vitals in record.host.vitals for tick in vitals.ticks]
+    assert {(tick.governor, tick.clock_hz) for tick in ticks} == {("performance", 1_500_000_000)}
+    assert (policy / "scaling_governor").read_text().strip() == "ondemand"
+    assert not (tmp_path / "work" / "tune.journal").exists()
+
+
 @pytest.mark.parametrize("kind", ["local", "ssh"])
 def test_records_of_real_processes_are_whole_and_alike_however_the_board_is_reached(
     kind: str, request: pytest.FixtureRequest, classifier: Path, wider_classifier: Path, tmp_path: Path
@@ -87,6 +111,9 @@ def test_records_of_real_processes_are_whole_and_alike_however_the_board_is_reac
         assert record.peak_memory_bytes is not None
         assert record.peak_memory_bytes > 2**20
         assert record.host.cores is not None
+        assert len(record.host.vitals) == 2
+        assert all(len(vitals.ticks) >= 2 for vitals in record.host.vitals)
+        assert record.host.tuned is None
         write_record(record, tmp_path / "record.json")
         assert read_record(tmp_path / "record.json") == record
     assert list((tmp_path / "work" / "runs").iterdir()) == []

@@ -12,6 +12,9 @@ from edgekd.record import AccuracyRecord, LatencyRecord
 from edgekd.sla import Sla
 
 MS = 1_000_000
+TICK = {"at_s": 0.0, "clock_hz": 2_400_000_000, "governor": "performance", "throttled": "0x0"}
+# What a side process saw on a board that nothing held back.
+STEADY = {"cores": [0], "ticks": [TICK, {**TICK, "at_s": 1.0}, {**TICK, "at_s": 2.0}], "suspended_s": 0.0}
 
 
 def _artifact(name: str, **facts: Any) -> dict[str, Any]:
@@ -31,6 +34,7 @@ def _latency_record(
     **header: Any,
 ) -> LatencyRecord:
     known = {"name": "board", "machine": "aarch64", "system": "Linux", "python": "3.11", "cpu": "A76", "cores": 4}
+    known |= {"vitals": [STEADY] * len(runs)}
     known |= {"governor": "performance", "throttled_before": "throttled=0x0", "throttled_after": "throttled=0x0"}
     table = {
         "kind": "latency",

@@ -111,6 +111,15 @@ def test_no_record_is_inconclusive() -> None:
     assert (found.outcome, found.reason, found.estimate) == (Outcome.INCONCLUSIVE, Reason.NO_LATENCY_RECORD, None)
 
 
+@pytest.mark.parametrize("reason", [Reason.POWER_MODE, Reason.SUSPENDED, Reason.GOVERNOR_CHANGED, Reason.CLOCK_FELL])
+def test_another_board_than_the_limit_is_for_blocks_pass_and_fail(steady: Callable[..., Any], reason: Reason) -> None:
+    for fast in (4 * MS, 15 * MS):
+        found = _judged(steady(5, 200, fast=fast), spoiled=(reason, "it was another"))
+        assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, reason)
+        assert "(it was another); " in found.text
+        assert found.text.endswith("measure again")
+
+
 def test_throttling_blocks_pass_and_fail(steady: Callable[..., Any]) -> None:
     for fast in (4 * MS, 15 * MS):
         found = _judged(steady(5, 200, fast=fast), throttled="it reported under-voltage")

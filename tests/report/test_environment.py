@@ -6,6 +6,7 @@ from page_reader import Page
 
 from edgekd.report.environment import environment
 from edgekd.report.run import RunFolder
+from edgekd.vitals import Vitals
 
 
 def test_host_runtime_protocol_data_and_artifacts_are_told(whole: RunFolder) -> None:
@@ -39,6 +40,30 @@ def test_unknown_facts_are_said_to_be_unknown(whole: RunFolder) -> None:
     )
     bare = replace(whole, latency=(whole.latency[0].model_copy(update={"host": host}),))
     assert Page(environment(bare).text).said.count("unknown") >= 3
+
+
+def test_what_was_watched_is_told_and_that_nobody_watched_is_told_too(whole: RunFolder) -> None:
+    first = whole.latency[0]
+    ticks = [
+        {
+            "at_s": 0.0,
+            "clock_hz": 600_000_000,
+            "governor": "performance",
+            "temperature_c": 41.0,
+            "rails_w": {"VDD_IN": 4.0},
+        },
+        {"at_s": 2.0, "clock_hz": 1_510_400_000, "governor": "x<b>", "temperature_c": 62.5, "rails_w": {"VDD_IN": 6.0}},
+    ]
+    watched = {"cores": [0], "ticks": ticks, "suspended_s": 0.0, "power_mode_before": "15W", "power_mode_after": "15W"}
+    host = first.host.model_copy(update={"vitals": [Vitals.model_validate(watched)], "tuned": ["policy0: performance"]})
+    page = environment(replace(whole, latency=(first.model_copy(update={"host": host}),))).text
+    said = Page(page).said
+    for word in ("600 MHz to 1510 MHz", "41.0 °C to 62.5 °C", "15W", "5.00 W on the rail VDD_IN", "never", "policy0"):
+        assert word in said, word
+    assert "x&lt;b&gt;" in page
+    bare = host.model_copy(update={"vitals": [], "tuned": None})
+    said = Page(environment(replace(whole, latency=(first.model_copy(update={"host": bare}),))).text).said
+    assert "nobody watched the board" in said
 
 
 def test_an_export_without_measurements_lists_its_artifacts(whole: RunFolder) -> None:

@@ -1,6 +1,6 @@
 """What the agent can be asked: to measure at once, or to do it detached and to tell of it.
 
-    agent.pyz spec.json result.json       measure here and now
+    agent.pyz spec.json result.json       measure here and now; also probe and restore, see start.py
     agent.pyz launch RUN NONCE WAIT_S     start the run in runs/RUN, once however often it is asked for
     agent.pyz state  RUN NONCE WAIT_S     tell of it
     agent.pyz cancel RUN NONCE WAIT_S     end it
@@ -18,7 +18,7 @@ import sys
 from typing import Any, Dict, List
 
 from .query import answer, cancel, reap, wait
-from .work import main as measure_here
+from .start import main as here_and_now
 
 COMMANDS = ("launch", "state", "cancel", "reap")
 EXIT_USAGE = 2
@@ -51,7 +51,7 @@ def asked(command: str, run: str, wait_s: float) -> Dict[str, Any]:
 def main(argv: List[str]) -> int:
     """The exit status."""
     if len(argv) != 5 or argv[1] not in COMMANDS:
-        return measure_here(argv)
+        return here_and_now(argv)
     try:
         said = asked(argv[1], argv[2], float(argv[4]))
     except ValueError as error:

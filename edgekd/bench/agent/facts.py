@@ -8,7 +8,33 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
+
+from .texts import throttled_word
+
+TOOL_TIMEOUT_S = 10
+
+
+def system_root() -> str:
+    """Where /sys, /proc and /etc are looked for: '/', or the folder in EDGEKD_SYSROOT, where tests stage a board."""
+    return (os.environ.get("EDGEKD_SYSROOT") or "/").rstrip("/") + "/"
+
+
+def said_by(argv: List[str]) -> Optional[str]:
+    """What the program says on its output, or None when it is not there, fails to answer in time or cannot run."""
+    tool = shutil.which(argv[0])
+    if tool:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                [tool, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=TOOL_TIMEOUT_S,
+            )
+            return done.stdout[: 1 << 18].decode("utf-8", "replace")
+    return None
 
 
 def read_text(path: str, limit: int = 65536) -> Optional[str]:
@@ -37,7 +63,7 @@ def field(text: Optional[str], *names: str) -> Optional[str]:
 
 def kilobytes(text: Optional[str]) -> Optional[int]:
     word = (text or "").split(" ")[0]
-    return int(word) * 1024 if word.isdigit() else None
+    return int(word) * 1024 if word.isascii() and word.isdigit() else None
 
 
 def temperature_c(root: str) -> Optional[float]:
@@ -53,12 +79,9 @@ def temperature_c(root: str) -> Optional[float]:
 
 def throttled(root: str) -> Optional[str]:
     """What the firmware says of throttling: a Raspberry Pi's bits in hex, or an Intel processor's count of events."""
-    tool = shutil.which("vcgencmd")
-    if tool:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            said = subprocess.run([tool, "get_throttled"], stdout=subprocess.PIPE, check=False, timeout=10).stdout
-            name, _, value = said.decode("utf-8", "replace").strip().partition("=")
-            return value[:32] if name == "throttled" and value else None
+    said = said_by(["vcgencmd", "get_throttled"])
+    if said is not None:
+        return throttled_word(said)
     count = read_int(root + "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count")
     return None if count is None else "%d throttle events" % count
 

@@ -10,11 +10,13 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from .facts import lasting_facts, passing_facts
+from .facts import lasting_facts, passing_facts, system_root
 from .failures import AgentError, first_line, module
 from .timing import PROVIDER, clock, measured
+from .tune import tuned
+from .watch import beside
 
 try:
     import fcntl
@@ -76,16 +78,25 @@ def read_spec(path: str) -> Dict[str, Any]:
 
 def result_for(spec: Dict[str, Any]) -> Dict[str, Any]:
     """Everything that is sent back."""
-    host = lasting_facts()
-    host.update(passing_facts("before"))
+    root = system_root()
+    with tuned(root, wanted=spec.get("tune", False)) as settings:
+        host = lasting_facts(root)
+        host.update(passing_facts("before", root), tuned=settings)
+        with beside(host, root):
+            runtime, runs = measured_models(spec)
+        host.update(passing_facts("after", root))
+    return {"format": FORMAT, "host": host, "runtime": runtime, "clock": clock()[0], "runs": runs}
+
+
+def measured_models(spec: Dict[str, Any]) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
+    """What ran the models, and a run of each."""
     module("numpy")
     ort = module("onnxruntime")
     # What differs between models of one order stands beside each; all else is the same for all.
     works = [functools.partial(measured, one["path"], dict(spec, dims=one["dims"])) for one in spec["models"]]
     runs = [in_child(work) for work in works] if len(works) > 1 and hasattr(os, "fork") else [work() for work in works]
-    host.update(passing_facts("after"))
     names = {"name": "onnxruntime", "version": ort.__version__, "providers": [PROVIDER], "threads": spec["threads"]}
-    return {"format": FORMAT, "host": host, "runtime": names, "clock": clock()[0], "runs": runs}
+    return names, runs
 
 
 @contextlib.contextmanager
