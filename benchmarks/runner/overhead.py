@@ -3,8 +3,9 @@
     python benchmarks/runner/overhead.py --pairs 20 --write
 
 By hand means that the agent that edgekd sent is started by subprocess on this machine, with the orders that edgekd
-wrote a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and over a
-private SSH server on loopback; and the median latency that both report, which the way of starting must not change.
+wrote a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and
+over a private SSH server on loopback; and the median latency that both report, which the way of starting must not
+change.
 """
 
 from __future__ import annotations
