@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
@@ -15,6 +16,9 @@ from typing import Protocol
 _STEP_S = 0.2
 _PATIENCE_S = 2.0
 _CHUNK_BYTES = 65536
+
+# Programs that threads wait for when this one ends, such as at Ctrl-C; the main thread stops its own.
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class Sink(Protocol):
@@ -40,6 +44,7 @@ def run_process(argv: Sequence[str], *, out: Sink, err: Sink, timeout_s: float, 
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    _running.add(process)
     with process:
         try:
             _pump(process, out, err, deadline)
@@ -49,6 +54,15 @@ def run_process(argv: Sequence[str], *, out: Sink, err: Sink, timeout_s: float, 
         finally:
             if process.poll() is None:
                 _stop_session(process)
+            _running.discard(process)
+
+
+@atexit.register
+def _stop_all() -> None:
+    """What still runs when this program ends is ended with it."""
+    for process in list(_running):
+        if process.poll() is None:
+            _stop_session(process)
 
 
 def _pump(process: subprocess.Popen[bytes], out: Sink, err: Sink, deadline: float) -> None:

@@ -170,6 +170,10 @@ def _settle(board: Carrier, place: str, part: str, content: Content, end: float)
 
 def _script_error(board: Carrier, place: str, ended: Completed, digest: str = "") -> HostError:
     said = printable(" ".join(ended.stderr.split()), 200) or "nothing"
+    if "No space left" in said:
+        return DiskFull(
+            f"{board.name}: no room for {place}: {said}. Free some space there, or choose another workspace"
+        )
     return HostError(
         {
             NO_HASHER: f"{board.name}: has none of sha256sum, shasum and openssl, so that no copy can be verified",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import HostError, HostTimeout
+from edgekd.errors import HostError, HostTimeout, Stalled
 from edgekd.hosts.grammar import SshAddress
 from edgekd.hosts.hops import connected
 from edgekd.hosts.open import open_host
-from edgekd.hosts.remote_command import run_command
+from edgekd.hosts.remote_command import Feed, run_command
 from edgekd.hosts.target import Hop, Login
 
 
@@ -57,3 +59,28 @@ def test_folder_that_is_missing_is_told_in_the_boards_words(transport: Any, tmp_
     folder = str(tmp_path / "absent")
     with pytest.raises(HostError, match=r"did not start a command in .*absent.*it said: "):
         run_command(transport, ["true"], name="b", folder=folder, timeout_s=20, max_output_bytes=100)
+
+
+def test_command_gets_its_input_whole(transport: Any, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4000
+    done = run_command(
+        transport, ["sha256sum"], name="b", folder=str(tmp_path), timeout_s=20, max_output_bytes=100,
+        feed=Feed(io.BytesIO(data)),
+    )  # fmt: skip
+    assert done.out.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_command_that_ends_before_its_input_does_is_not_waited_for(transport: Any, tmp_path: Path) -> None:
+    done = run_command(
+        transport, ["sh", "-c", "exit 3"], name="b", folder=str(tmp_path), timeout_s=20, max_output_bytes=100,
+        feed=Feed(io.BytesIO(bytes(2**24))),
+    )  # fmt: skip
+    assert done.exit_status == 3
+
+
+def test_command_that_takes_no_input_is_stopped_before_its_deadline(transport: Any, tmp_path: Path) -> None:
+    with pytest.raises(Stalled, match="has taken no data for a long time"):
+        run_command(
+            transport, ["sleep", "60"], name="b", folder=str(tmp_path), timeout_s=50, max_output_bytes=100,
+            feed=Feed(io.BytesIO(bytes(2**24)), stall_s=0.5),
+        )  # fmt: skip

@@ -213,6 +213,12 @@ def test_full_disk_is_told_before_anything_is_sent_and_never_tried_again(look: s
     assert board.asked == ["look", "remove"]
 
 
+def test_full_disk_that_has_no_room_for_a_folder_is_told_as_one(model: Path) -> None:
+    said = "mkdir: can't create directory 'blobs': No space left on device"
+    with pytest.raises(DiskFull, match="no room for blobs/m: mkdir"):
+        upload.bring_file(Scripted(look=Completed((), 1, "", said)), model, "blobs/m", timeout_s=10)
+
+
 def test_unknown_room_is_no_reason_to_refuse(model: Path) -> None:
     btrfs = DF.format(used=1, free=99999, inodes="Filesystem Inodes IUsed IFree IUse% Mounted\n/dev/root 0 0 0 - /\n")
     for look in ("", "bytes\ninodes\n", "bytes\ndf: not found\ninodes\n", btrfs):

@@ -120,7 +120,7 @@ def _python() -> str:
         ({"duration": "2"}, "--duration: "),
         ({"duration": "2 parsecs"}, "--duration: "),
         ({"warmup": "-1 s"}, "--warmup: "),
-        ({"url": "pi@board"}, "found the host 'pi@board', expected 'local' or ssh://"),
+        ({"url": "pi@board"}, "found the host 'pi@board', expected 'local', ssh://"),
         ({"url": "ssh://pi@board:99999"}, "port"),
         ({"url": "ssh://pi@127.0.0.1:1"}, "no key file was named"),
     ],
