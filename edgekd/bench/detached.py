@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,35 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
 
 
+@dataclass
+class Presses:
+    """How often Ctrl-C was pressed."""
+
+    number: int = 0
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[Presses]:
+    """Count Ctrl-C while the block runs, each of them a KeyboardInterrupt as ever.
+
+    A second one may come while the first still ends a question on the board, and would else be taken for the first.
+    """
+    presses, usual = Presses(), signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield presses
+        return
+
+    def press(_number: int, _frame: object) -> None:
+        presses.number += 1
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield presses
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 class DetachedRun:
     """The run named `run` on `host`, by the agent that lies at `agent` there; `where` begins every message."""
 
@@ -73,13 +104,19 @@ class DetachedRun:
         Corrupt for a result that is not whole; InputError, HostError and MeasureError for what the agent found wrong.
         Interrupted after Ctrl-C.
         """
+        with _counted() as presses:
+            try:
+                return self._home(orders, max_bytes, limit_s)
+            except KeyboardInterrupt:
+                raise self._interrupted(presses) from None
+
+    def _home(self, orders: dict[str, Any], max_bytes: int, limit_s: float) -> Kept:
+        """As result, but for Ctrl-C."""
         try:
             state, answer = self._ended(orders, limit_s)
             if state == "DONE":
                 return self._collected(answer, max_bytes)
             error = self._failed(state, answer)
-        except KeyboardInterrupt:
-            raise self._interrupted() from None
         except Corrupt:
             self.remove()
             raise
@@ -168,21 +205,22 @@ class DetachedRun:
             return self.host.read(self._at("agent.log"), max_bytes=MAX_LOG_BYTES).decode(errors="backslashreplace")
         return ""
 
-    def _interrupted(self) -> Interrupted:
+    def _interrupted(self, presses: Presses) -> Interrupted:
         """After the first Ctrl-C: a second one leaves the run to itself, else it is cancelled."""
-        left = f"{self.where}: detached; run {self.run} goes on there. The same command finds it again"
+        left, asked = f"{self.where}: detached; run {self.run} goes on there. The same command finds it again", False
+        late = self._now() + self._patience.grace_s + self._patience.cancel_s
         try:
-            self._sleep(self._patience.grace_s)
-        except KeyboardInterrupt:
-            return Interrupted(left, goes_on=True)
-        late = self._now() + self._patience.cancel_s
-        try:
+            if presses.number < 2:
+                self._sleep(self._patience.grace_s)
+            if presses.number > 1:
+                return Interrupted(left, goes_on=True)
+            asked = True
             answer = self._asked(self.host, "cancel", self._patience.cancel_s)
             while answer.alive and self._now() < late:
                 answer = self._asked(self.host, "state", max(0.0, late - self._now()))
         except KeyboardInterrupt:
             said = f"{self.where}: detached; run {self.run} was asked to end, and was not waited for"
-            return Interrupted(said, goes_on=False)
+            return Interrupted(said if asked else left, goes_on=not asked)
         except HostError as error:
             return Interrupted(f"{left}. It could not be cancelled ({error})", goes_on=True)
         if answer.alive:

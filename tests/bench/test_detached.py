@@ -235,18 +235,6 @@ def test_a_client_that_is_killed_finds_its_run_again_with_the_same_samples(local
     assert json.loads((local.folder / "runs" / run / "result.json").read_text()) == table
 
 
-def test_one_interruption_cancels_the_run_on_the_board(local: Site) -> None:
-    run = new_run()
-    with _client(local, run, min_duration_s=60.0) as client:
-        pid = local.stated(run)["pid"]
-        client.send_signal(signal.SIGINT)
-        said, _ = client.communicate(timeout=20)
-    assert client.returncode == 130, said
-    assert "the run on the board was cancelled" in said
-    until(lambda: not is_living(pid), "its end")
-    assert local.is_clean()
-
-
 def test_two_interruptions_leave_the_run_to_itself_and_say_how_to_find_it(local: Site) -> None:
     run = new_run()
     with _client(local, run, min_duration_s=3.0, grace_s=20.0) as client:

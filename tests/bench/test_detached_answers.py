@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -112,6 +113,25 @@ def test_a_link_that_cannot_be_opened_again_leaves_the_run_where_it_is() -> None
         result_of(run)
     assert caught.value.state == "UNREACHABLE"
     assert [name for name in run.host.files if name.startswith("runs/")]  # type: ignore[attr-defined]
+
+
+def test_a_second_interruption_while_the_first_still_ends_a_question_is_not_lost() -> None:
+    asked: list[str] = []
+
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        asked.append(argv[2])
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+        return Answer()
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match="goes on there") as caught:
+        result_of(run_on(FakeHost(respond=respond), patience=Patience(grace_s=60.0)))
+    assert caught.value.goes_on
+    assert asked == ["launch"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interruption_where_the_board_cannot_be_told_says_that_the_run_goes_on() -> None:

@@ -127,11 +127,13 @@ class Supervisor:
             now = time.monotonic()
             if counted() != steps:
                 steps, moved = counted(), now
+            if self.cancelled():
+                return
             if now - begun > spec.get("total_s", TOTAL_S):
                 self.stopped = "TIMEOUT"
-            elif now - moved > spec.get("stall_s", STALL_S):
+                return
+            if now - moved > spec.get("stall_s", STALL_S):
                 self.stopped = "HUNG"
-            if self.cancelled():
                 return
             if now >= due:
                 self.state.write(steps=steps)
