@@ -114,13 +114,16 @@ def test_it_stops_at_once_and_looks_at_most_once_a_second() -> None:
     assert len(host["vitals"][0]["ticks"]) == 2
 
 
-def test_a_failure_beside_it_passes_through_and_ends_it() -> None:
+def test_a_failure_beside_it_passes_through_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     host: dict[str, Any] = {}
+    running = watch.start()
+    assert running is not None
+    monkeypatch.setattr(watch, "start", lambda root: running)
     with pytest.raises(ZeroDivisionError), watch.beside(host):
         raise ZeroDivisionError
     assert "vitals" not in host
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(running.pid, os.WNOHANG)  # already waited for
 
 
 def test_a_side_process_that_died_leaves_unknown() -> None:
