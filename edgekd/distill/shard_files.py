@@ -59,7 +59,8 @@ def shard_files(plan: Plan, on_rows: OnRows | None = None) -> list[Path]:
 
     `on_rows` is told the rows done and the rows in all after each shard, in the first process.
     Errors: RecordError when a file is missing or has changed since it was written, or the cache is of something else;
-    InputError when the processes plan different things; what `content` raises in one process, in all of them.
+    InputError when the processes plan different things or see different folders. What `content` raises in one process
+    is raised in all of them.
     """
     if not processes.all_say_the_same(content_hash([plan.home.name, plan.shard_rows])):
         raise InputError(
@@ -72,6 +73,7 @@ def shard_files(plan: Plan, on_rows: OnRows | None = None) -> list[Path]:
         own = missing[processes.rank() :: processes.count()]
         processes.done_by_all(lambda: _write(plan, own, shards, on_rows))
         names = [shard.name for shard in shards]
+        processes.done_by_all(lambda: _check_seen(plan.home, names))
         hashes = _hashes(plan.home, names)
         processes.done_by_first(lambda: write_json(plan.home / INDEX, {**plan.identity, "shards": hashes}))
         return [plan.home / name for name in names]
@@ -112,6 +114,15 @@ def _write(plan: Plan, own: Sequence[Shard], shards: Sequence[Shard], on_rows: O
             # The others write, too: what is there tells how far all have come.
             done = sum(each.stop - each.start for each in shards if (plan.home / each.name).is_file())
             on_rows(done, len(plan.rows))
+
+
+def _check_seen(home: Path, names: Sequence[str]) -> None:
+    unseen = next((name for name in names if not (home / name).is_file()), None)
+    if unseen is not None:
+        raise InputError(
+            f"{home / unseen}: was written and is not there for process {processes.rank()}, expected a folder that all "
+            "processes see. Put the cache on a disk that they share"
+        )
 
 
 def _hashes(home: Path, names: Sequence[str]) -> dict[str, str | None]:

@@ -73,6 +73,7 @@ def refusals(folder: Path) -> dict[str, str]:
     """What each process says where one of them alone meets the trouble."""
     rows, options = digit_sequences(0, 20), {"batch_size": 5, "pad_token_id": PAD, "shard_rows": 5}
     other = error_of(lambda: cached_logits(tiny_bert(1 + processes.rank()), rows, folder / "other", **options))
+    apart = error_of(lambda: cached_logits(tiny_bert(3), rows, folder / str(processes.rank()), **options))
     nan = error_of(lambda: cached_logits(ill(tiny_bert(3)), rows, folder / "nan", **options))
     written = len(list((folder / "nan").glob("*/shard-*")))
     indexed = len(list((folder / "nan").glob("*/cache.json")))
@@ -82,7 +83,14 @@ def refusals(folder: Path) -> dict[str, str]:
         last.write_bytes(last.read_bytes()[:-1] + b"x")
     processes.wait_for_all()
     changed = error_of(lambda: cached_logits(tiny_bert(4), rows, folder / "changed", **options))
-    return {"other": other, "nan": nan, "written": str(written), "indexed": str(indexed), "changed": changed}
+    return {
+        "other": other,
+        "apart": apart.partition(": ")[2],
+        "nan": nan,
+        "written": str(written),
+        "indexed": str(indexed),
+        "changed": changed,
+    }
 
 
 def main() -> None:

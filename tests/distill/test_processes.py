@@ -162,6 +162,7 @@ def test_one_process_alone_does_its_work_and_nothing_else() -> None:
     assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
     assert processes.as_first_says("word") == "word"
     assert processes.done_by_first(lambda: 3) == 3
+    assert processes.done_by_all(lambda: 3) == [3]
     assert processes.mean_of_all(2.5) == 2.5
     assert processes.all_say_the_same("word")
     assert processes.first_says(True)
@@ -169,3 +170,5 @@ def test_one_process_alone_does_its_work_and_nothing_else() -> None:
     processes.wait_for_all()
     with pytest.raises(StorageError, match="full"):
         processes.done_by_first(driver.fail)
+    with pytest.raises(StorageError, match="full"):
+        processes.done_by_all(driver.fail)

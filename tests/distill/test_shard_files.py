@@ -112,6 +112,7 @@ def test_what_one_process_meets_is_refused_by_all(whole: list[Any]) -> None:
     first, second = (told["refusals"] for told in whole)
     assert first == second
     assert first["other"].startswith("InputError: teacher cache: the processes were given different teachers or data")
+    assert "is not there for process 0, expected a folder that all processes see" in first["apart"]
     assert first["nan"].startswith("Diverged: prediction: found logits that are NaN")
     assert (first["written"], first["indexed"]) == ("2", "0")
     assert first["changed"].startswith("RecordError")
