@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MAX_NOISE_BYTES = 64 * 1024
+_MAX_DIGITS = 19  # of the number of a process; the kernel's have at most 7
 
 
 class Tail:
@@ -45,17 +46,21 @@ class FramedTail:
             self._tail.add(data)
             return
         self._before += data
-        start = self._before.find(self._mark)
-        end = self._before.find(b"\n", start) if start >= 0 else -1
-        if end < 0:
-            if start < 0:
-                self._give_up_noise()
-            return
-        word = bytes(self._before[start + len(self._mark) : end])
-        if word.isdigit():
-            self.number = int(word)
-            self._tail.add(bytes(self._before[end + 1 :]))
-            self._before.clear()
+        # What follows the mark is the board's word: it may be no number, or one without an end.
+        while (start := self._before.find(self._mark)) >= 0:
+            first = start + len(self._mark)
+            end = self._before.find(b"\n", first, first + _MAX_DIGITS + 1)
+            if end < 0 and len(self._before) - first <= _MAX_DIGITS:
+                return
+            word = bytes(self._before[first : max(end, first)])
+            if word.isdigit():
+                self.number = int(word)
+                self._tail.add(bytes(self._before[end + 1 :]))
+                self._before.clear()
+                return
+            self._noise.add(bytes(self._before[:first]))
+            del self._before[:first]
+        self._give_up_noise()
 
     def text(self) -> str:
         """What followed the mark, or, when it never came, what was said instead."""
