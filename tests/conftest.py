@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,36 @@ from tests.lab.sshd import Board
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the small models that several folders share
 
+StartBoard = Callable[..., Board]
+
 
 @pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+def start_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBoard]:
+    """Starts SSH servers with keys of their own; further lines go into their configuration."""
     if sshd.SSHD is None:
         pytest.skip("no sshd on this machine: install openssh-server to run the tests over SSH")
-    folder = tmp_path_factory.mktemp("sshd")
-    running, server = sshd.start(folder)
+    started: list[tuple[Path, subprocess.Popen[bytes]]] = []
+
+    def start(*lines: str, sftp: bool = True) -> Board:
+        folder = tmp_path_factory.mktemp("sshd")
+        board, server = sshd.start(folder, *lines, sftp=sftp)
+        started.append((folder, server))
+        return board
+
     try:
-        yield running
+        yield start
     finally:
-        sshd.stop(folder, server.pid)
-        server.wait(timeout=10)
+        for folder, server in started:
+            sshd.stop(folder, server.pid)
+            server.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def board(start_board: StartBoard) -> Board:
+    return start_board()
+
+
+@pytest.fixture(scope="session")
+def bare_board(start_board: StartBoard) -> Board:
+    """A board that offers no SFTP, as those with dropbear."""
+    return start_board(sftp=False)

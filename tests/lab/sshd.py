@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,9 @@ PrintMotd no
 PrintLastLog no
 MaxStartups 100:30:200
 MaxSessions 50
-Subsystem sftp internal-sftp
 SetEnv {environment}
 """
+_SFTP = "Subsystem sftp internal-sftp"
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,13 @@ class Board:
         return path
 
 
-def config_text(port: int, host_key: str, authorized: str, environment: Mapping[str, str]) -> str:
-    """The sshd_config of every board of the lab; `environment` is what its sessions begin with."""
+def config_text(
+    port: int, host_key: str, authorized: str, environment: Mapping[str, str], lines: Sequence[str] = (_SFTP,)
+) -> str:
+    """The sshd_config of every board of the lab; `environment` is what its sessions begin with, `lines` come last."""
     words = " ".join(f"{name}={value}" for name, value in environment.items())
-    return _CONFIG.format(port=port, host_key=host_key, authorized=authorized, environment=words)
+    text = _CONFIG.format(port=port, host_key=host_key, authorized=authorized, environment=words)
+    return "\n".join([text, *lines, ""])
 
 
 def make_key(path: Path) -> Path:
@@ -118,8 +121,13 @@ def require_free(port: int) -> None:
         raise ToolError(f"port {port} of 127.0.0.1 cannot be used ({error.strerror}). Name another: --port") from None
 
 
-def start(folder: Path, *, port: int | None = None) -> tuple[Board, subprocess.Popen[bytes]]:
-    """A server whose files stand in `folder`, answering, and its process. Errors: ToolError with what sshd said."""
+def start(
+    folder: Path, *lines: str, port: int | None = None, sftp: bool = True
+) -> tuple[Board, subprocess.Popen[bytes]]:
+    """A server whose files stand in `folder`, answering, and its process; further `lines` go into its configuration.
+
+    Errors: ToolError with what sshd said.
+    """
     if SSHD is None:
         raise ToolError("no sshd on this machine: apt-get install openssh-server")
     if os.geteuid() == 0:
@@ -127,7 +135,8 @@ def start(folder: Path, *, port: int | None = None) -> tuple[Board, subprocess.P
     make_keys(folder)
     port = port or free_port()
     require_free(port)
-    text = config_text(port, f"{folder}/host_key", f"{folder}/authorized_keys", {MARK: mark(folder)})
+    own = (*((_SFTP,) if sftp else ()), *lines)
+    text = config_text(port, f"{folder}/host_key", f"{folder}/authorized_keys", {MARK: mark(folder)}, own)
     (folder / "sshd_config").write_text(text)
     with (folder / "sshd.log").open("wb") as log:
         server = subprocess.Popen(

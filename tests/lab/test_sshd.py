@@ -80,3 +80,22 @@ def test_ending_processes_waits_for_them_and_forgets_those_that_are_gone() -> No
         sshd.end_processes({process.pid, 2**22 + 1})
         assert not sshd.is_alive(process.pid)
     assert process.returncode == -9
+
+
+def test_board_without_sftp_still_runs_commands(bare_board: Board, tmp_path: Path) -> None:
+    """By OpenSSH's own client, whose exit status 255 says that a subsystem was refused."""
+    known = bare_board.known_hosts(tmp_path / "known")
+    ssh = (
+        "ssh",
+        "-F",
+        "none",
+        "-o",
+        f"UserKnownHostsFile={known}",
+        "-i",
+        str(bare_board.key),
+        "-p",
+        str(bare_board.port),
+    )
+    there = f"{bare_board.user}@127.0.0.1"
+    assert subprocess.run([*ssh, there, "echo said"], capture_output=True, timeout=30).stdout == b"said\n"
+    assert subprocess.run([*ssh, "-s", there, "sftp"], capture_output=True, timeout=30, input=b"").returncode != 0
