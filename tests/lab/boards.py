@@ -30,7 +30,7 @@ _BUSYBOX = (
     "sh", "ls", "cat", "cp", "mv", "rm", "mkdir", "rmdir", "ps", "df", "du", "id", "uname", "sleep", "kill", "chmod",
     "chown", "grep", "sed", "awk", "head", "tail", "wc", "date", "env", "echo", "printf", "nproc", "free", "top", "test",
     "true", "false", "sha256sum", "md5sum", "tar", "gzip", "find", "sync", "stat", "touch", "dd", "sort", "cut", "tr",
-    "mktemp", "mkfifo", "which",
+    "mktemp", "mkfifo", "readlink", "which",
 )  # fmt: skip
 
 

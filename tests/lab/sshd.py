@@ -153,7 +153,7 @@ def start(
 def stop(folder: Path, server: int | None) -> None:
     """End the server with the process id `server`, where it still runs, and whatever its sessions left running."""
     if server is not None:
-        end_processes({server} | _descendants(server))
+        end_processes({server} | descendants(server))
     end_processes(set(marked_processes(folder)))
 
 
@@ -194,7 +194,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
+    """The living children of a process, and theirs."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").glob("[0-9]*/stat"):
         try:
