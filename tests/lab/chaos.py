@@ -24,6 +24,7 @@ Kind = Literal["reset", "close", "half-close", "blackhole", "flip"]
 Direction = Literal["up", "down"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _CHUNK_BYTES, _QUEUED = 16384, 64
+_END_S = 5.0
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing sends RST
 _Result = TypeVar("_Result")
 
@@ -118,9 +119,10 @@ class ChaosProxy:
         self._server.close()
         for link in list(self._links):
             link.reset()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=_END_S)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, faults = self.connections, self.faults

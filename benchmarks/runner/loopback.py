@@ -1,0 +1,98 @@
+"""What the benchmarks of the runner share: a board that is this machine behind a private SSH server, and a witness."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from edgekd.bench.agent.facts import lasting_facts
+from edgekd.hosts.base import Host
+from edgekd.hosts.open import open_host
+from edgekd.record import HostFacts
+from tests.lab import sshd
+from tests.lab.model import tiny_int8
+
+# Runs the board's Python and keeps what the agent wrote before anybody can remove it.
+_WITNESS = """\
+#!/bin/sh
+{python} "$@"
+status=$?
+for word in "$@"; do
+    case $word in
+    *result.json) [ -f "$word" ] && cp "$word" {kept}/$(date +%s%N)-$$.json ;;
+    esac
+done
+exit $status
+"""
+
+
+@dataclass(frozen=True)
+class Loopback:
+    """An SSH server on this machine, a tiny model, and a folder for whatever belongs to one benchmark."""
+
+    board: sshd.Board
+    known_hosts: Path
+    model: Path
+    folder: Path
+
+    def open(self, name: str, *, port: int | None = None, python: Path | None = None) -> Host:
+        """The board with the workspace `name`, through another `port` where a proxy stands before it."""
+        user = self.board.user
+        known = self.known_hosts
+        if port is not None:
+            known = self.folder / f"known-{port}"
+            known.write_text(f"[127.0.0.1]:{port} {self.board.public_host_key}\n", encoding="utf-8")
+        url = f"ssh://{user}@127.0.0.1:{port or self.board.port}"
+        own = str(python or sys.executable)
+        return open_host(url, key=self.board.key, known_hosts=known, python=own, workspace=str(self.workspace(name)))
+
+    def workspace(self, name: str) -> Path:
+        """Where the files of the workspace `name` lie on this machine, which is the board."""
+        return self.folder / "work" / name
+
+    def witness(self, name: str) -> tuple[Path, Path]:
+        """A Python for the board that keeps every result of an agent, and the folder where it keeps them."""
+        kept, program = self.folder / "kept" / name, self.folder / f"python-{name}"
+        kept.mkdir(parents=True)
+        text = _WITNESS.format(python=shlex.quote(sys.executable), kept=shlex.quote(str(kept)))
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+        return program, kept
+
+
+@contextmanager
+def loopback() -> Iterator[Loopback]:
+    """A board for the time of a benchmark; everything of it is gone afterwards. Errors: ToolError without sshd."""
+    with tempfile.TemporaryDirectory(prefix="edgekd-runner-") as name:
+        folder = Path(name)
+        (folder / "sshd").mkdir()
+        board, server = sshd.start(folder / "sshd")
+        try:
+            known = board.known_hosts(folder / "known_hosts")
+            yield Loopback(board, known, tiny_int8(folder / "tiny-int8.onnx"), folder)
+        finally:
+            sshd.stop(board.folder, server.pid)
+            server.wait(timeout=10)
+
+
+def samples_in(kept: Path) -> list[tuple[int, ...]]:
+    """The samples of every result that the witness kept, in the order of time, ns."""
+    found = []
+    for path in sorted(kept.glob("*.json")):
+        table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found += [tuple(one["run"]["samples_ns"]) for one in table.get("runs", [])]
+    return found
+
+
+def this_machine() -> HostFacts:
+    """The facts of this machine for the foot of a page of results."""
+    return HostFacts.model_validate({**lasting_facts(), "name": "local"})
