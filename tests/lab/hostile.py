@@ -124,16 +124,22 @@ class HostileBoard:
 
     def run(self, channel: paramiko.Channel, command: str) -> None:
         """Answer `command` on `channel`, in a thread of its own."""
-        self._start(_quietly, self.malice.command or self._honest, channel, command)
+        self._start(self._answer, channel, command)
 
-    def _honest(self, channel: paramiko.Channel, command: str) -> None:
+    def _answer(self, channel: paramiko.Channel, command: str) -> None:
+        try:
+            # An answer must not overtake the word that there will be one; a client that sent its input has read that.
+            given = _input(channel)
+            if self.malice.command is not None:
+                self.malice.command(channel, command)
+            else:
+                self._answer_honestly(channel, command, given)
+        except (OSError, EOFError, paramiko.SSHException):
+            return  # the client went away, as it should
+
+    def _answer_honestly(self, channel: paramiko.Channel, command: str, given: bytes) -> None:
         ended = subprocess.run(
-            ["sh", "-c", command],
-            cwd=self.folder,
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
+            ["sh", "-c", command], cwd=self.folder, input=given, capture_output=True, check=False, timeout=60
         )
         channel.sendall(ended.stdout)
         channel.sendall_stderr(ended.stderr)
@@ -141,16 +147,15 @@ class HostileBoard:
         channel.close()
 
 
-def _quietly(command: Command, channel: paramiko.Channel, words: str) -> None:
-    try:
-        # An answer must not overtake the word that there will be one; a client that sends its end has read that.
-        channel.settimeout(_PATIENCE_S)
-        with contextlib.suppress(TimeoutError):
-            channel.recv(1)
-        channel.settimeout(None)
-        command(channel, words)
-    except (OSError, EOFError, paramiko.SSHException):
-        return  # the client went away, as it should
+def _input(channel: paramiko.Channel) -> bytes:
+    """What the client sends up to the end of it, or until it is silent for a moment."""
+    given = bytearray()
+    channel.settimeout(_PATIENCE_S)
+    with contextlib.suppress(TimeoutError):
+        while data := channel.recv(65_536):
+            given += data
+    channel.settimeout(None)
+    return bytes(given)
 
 
 class _Session(paramiko.ServerInterface):

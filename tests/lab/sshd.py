@@ -135,8 +135,11 @@ def start(
     make_keys(folder)
     port = port or free_port()
     require_free(port)
-    own = (*((_SFTP,) if sftp else ()), *lines)
-    text = config_text(port, f"{folder}/host_key", f"{folder}/authorized_keys", {MARK: mark(folder)}, own)
+    environment = {MARK: mark(folder), **dict(word.split("=", 1) for word in _words_after("SetEnv", lines))}
+    own = [line for line in lines if not line.startswith("SetEnv ")]
+    text = config_text(
+        port, f"{folder}/host_key", f"{folder}/authorized_keys", environment, (_SFTP, *own) if sftp else own
+    )
     (folder / "sshd_config").write_text(text)
     with (folder / "sshd.log").open("wb") as log:
         server = subprocess.Popen(
@@ -148,6 +151,11 @@ def start(
         )
     await_banner(server, port, folder / "sshd.log")
     return Board(folder, port, getpass.getuser()), server
+
+
+def _words_after(keyword: str, lines: Sequence[str]) -> list[str]:
+    """What the `lines` say for `keyword`: of several lines with SetEnv, sshd takes the first alone."""
+    return [word for line in lines if line.startswith(f"{keyword} ") for word in line.split()[1:]]
 
 
 def stop(folder: Path, server: int | None) -> None:

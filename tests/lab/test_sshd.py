@@ -99,3 +99,15 @@ def test_board_without_sftp_still_runs_commands(bare_board: Board, tmp_path: Pat
     there = f"{bare_board.user}@127.0.0.1"
     assert subprocess.run([*ssh, there, "echo said"], capture_output=True, timeout=30).stdout == b"said\n"
     assert subprocess.run([*ssh, "-s", there, "sftp"], capture_output=True, timeout=30, input=b"").returncode != 0
+
+
+def test_environment_that_a_test_asks_for_stands_beside_the_mark(tmp_path: Path) -> None:
+    board, server = sshd.start(tmp_path, "SetEnv PHONE=yes PLACE=here")
+    try:
+        known = board.known_hosts(tmp_path / "known")
+        with open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work")) as host:
+            said = host.run(["sh", "-c", f"echo $PHONE $PLACE ${sshd.MARK}"], timeout_s=20).stdout
+    finally:
+        sshd.stop(tmp_path, server.pid)
+        server.wait(timeout=10)
+    assert said == f"yes here {sshd.mark(tmp_path)}\n"
