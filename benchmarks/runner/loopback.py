@@ -21,17 +21,20 @@ from edgekd.record import HostFacts
 from tests.lab import sshd
 from tests.lab.model import tiny_int8
 
-# Runs the board's Python and keeps what the agent wrote before anybody can remove it.
-_WITNESS = """\
+# Runs the board's Python, and in it a hook that keeps every result at the moment in which it takes its place: however
+# the agent was started, and whoever removes the result afterwards.
+_PYTHON = """\
 #!/bin/sh
-{python} "$@"
-status=$?
-for word in "$@"; do
-    case $word in
-    *result.json) [ -f "$word" ] && cp "$word" {kept}/$(date +%s%N)-$$.json ;;
-    esac
-done
-exit $status
+PYTHONPATH={folder} exec {python} "$@"
+"""
+_HOOK = """\
+import os, shutil, sys, time
+
+def keep(event, given):
+    if event == "os.rename" and str(given[1]).endswith("result.json"):
+        shutil.copy(given[0], {kept!r} + "/%d-%d.json" % (time.time_ns(), os.getpid()))
+
+sys.addaudithook(keep)
 """
 
 
@@ -61,9 +64,11 @@ class Loopback:
 
     def witness(self, name: str) -> tuple[Path, Path]:
         """A Python for the board that keeps every result of an agent, and the folder where it keeps them."""
-        kept, program = self.folder / "kept" / name, self.folder / f"python-{name}"
+        own = self.folder / "witness" / name
+        kept, program = own / "kept", own / "python"
         kept.mkdir(parents=True)
-        text = _WITNESS.format(python=shlex.quote(sys.executable), kept=shlex.quote(str(kept)))
+        (own / "sitecustomize.py").write_text(_HOOK.format(kept=str(kept)), encoding="utf-8")
+        text = _PYTHON.format(folder=shlex.quote(str(own)), python=shlex.quote(sys.executable))
         program.write_text(text, encoding="utf-8")
         program.chmod(0o755)
         return program, kept

@@ -2,9 +2,9 @@
 
     python benchmarks/runner/overhead.py --pairs 20 --write
 
-By hand means that the agent's own command line is started by subprocess on this machine, with the orders that edgekd
-wrote a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and over
-a private SSH server on loopback; and the median latency that both report, which the way of starting must not change.
+By hand means that the agent that edgekd sent is started by subprocess on this machine, with the orders that edgekd wrote
+a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and over a
+private SSH server on loopback; and the median latency that both report, which the way of starting must not change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,9 +27,11 @@ from evidence import table_text, write_results
 from loopback import Loopback, loopback, this_machine
 
 from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.packed import packed_agent
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.session import measure
-from edgekd.hosts.base import Completed, Host
+from edgekd.files import sha256_of_bytes
+from edgekd.hosts.base import Host
 from edgekd.hosts.local import LocalHost
 from edgekd.units import text_from_s
 
@@ -37,41 +39,39 @@ PLAN = BenchPlan(processes=1, warmup_s=0.2, min_duration_s=1.0, min_samples=200,
 WAYS = ("here", "over SSH")
 
 
+# The agent's own measuring, out of the very file that edgekd sent, without whatever edgekd puts around it.
+_BY_HAND = "import sys; sys.path.insert(0, sys.argv[1]); from agent.work import main; sys.exit(main(sys.argv[1:]))"
+
+
 @dataclass
 class Overheard:
-    """A host that is used as it is, and of which the last orders and the last command are remembered."""
+    """A host that is used as it is, and of which the last orders are remembered."""
 
     host: Host
     orders: bytes = b""
-    argv: tuple[str, ...] = ()
-    _write: Callable[[str, bytes], None] = field(init=False)
 
     def __post_init__(self) -> None:
-        write, run = self.host.write, self.host.run
+        write = self.host.write
 
         def writing(remote: str, data: bytes) -> None:
             if remote.endswith("spec.json"):
                 self.orders = data
             write(remote, data)
 
-        def running(argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Completed:
-            if any(word.endswith("spec.json") for word in argv):
-                self.argv = tuple(argv)
-            return run(argv, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
-
-        self.host.write, self.host.run = writing, running  # type: ignore[method-assign]
+        self.host.write = writing  # type: ignore[method-assign]
 
     def by_hand(self, workspace: Path) -> tuple[float, int]:
         """The seconds and the median latency in ns of the same agent with the same orders, started from here."""
-        (workspace / "by-hand").mkdir(exist_ok=True)
-        spec, result = workspace / "by-hand/spec.json", workspace / "by-hand/result.json"
-        spec.write_bytes(self.orders)
-        places = {"spec.json": str(spec), "result.json": str(result)}
-        argv = [next((own for end, own in places.items() if word.endswith(end)), word) for word in self.argv]
+        folder = workspace / "by-hand"
+        folder.mkdir(exist_ok=True)
+        (folder / "spec.json").write_bytes(self.orders)
+        agent = f"blobs/{sha256_of_bytes(packed_agent())}.pyz"
+        argv = [self.host.python, "-c", _BY_HAND, agent, "by-hand/spec.json", "by-hand/result.json"]
         start = time.perf_counter()
         subprocess.run(argv, cwd=workspace, check=True, capture_output=True)
         took_s = time.perf_counter() - start
-        return took_s, round(median(json.loads(result.read_text())["runs"][0]["run"]["samples_ns"]))
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return took_s, round(median(result["runs"][0]["run"]["samples_ns"]))
 
 
 @dataclass

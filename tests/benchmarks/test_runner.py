@@ -93,7 +93,7 @@ def test_everything_that_went_wrong_is_counted(chaos: ModuleType) -> None:
 def test_calm_run_brings_home_what_the_witness_saw(chaos: ModuleType, place: Any) -> None:
     found = chaos.run(place, 0, chaos.NONE, plan(chaos), 40.0)
     assert (found.end, found.wrong, found.lost, found.late, found.lock_held) == ("record", False, False, False, False)
-    assert len(list((place.folder / "kept/run-0").iterdir())) == 1
+    assert len(list((place.folder / "witness/run-0/kept").iterdir())) == 1
 
 
 def test_samples_that_no_agent_wrote_are_found(chaos: ModuleType, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
