@@ -3,9 +3,8 @@
     python benchmarks/runner/overhead.py --pairs 20 --write
 
 By hand means that the agent that edgekd sent is started by subprocess on this machine, with the orders that edgekd
-wrote a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and
-over a private SSH server on loopback; and the median latency that both report, which the way of starting must not
-change.
+wrote a moment before. Two things are compared pair by pair: the time a run takes beyond the agent's own, here and over
+a private SSH server on loopback; and the median latency that both report, which the way of starting must not change.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ from edgekd.units import text_from_s
 
 PLAN = BenchPlan(processes=1, warmup_s=0.2, min_duration_s=1.0, min_samples=200, dims={"batch": 1, "sequence": 32})
 WAYS = ("here", "over SSH")
-
 
 # The agent's own measuring, out of the very file that edgekd sent, without whatever edgekd puts around it.
 _BY_HAND = "import sys; sys.path.insert(0, sys.argv[1]); from agent.work import main; sys.exit(main(sys.argv[1:]))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ class Lab:
                         f"{name} runs on port {running.port}, not {port}. End it first: scripts/lab down {name}"
                     )
                 return running
+            sshd.stop(place, self._pid(name))  # one that does not answer any more, or what a killed one left
             chosen = port or self._port(name)
             if name == "sshd":
                 process = sshd.start(place, port=chosen)[1]
@@ -107,8 +109,6 @@ def usual_lab() -> Lab:
 
 
 def _user(name: str) -> str:
-    import getpass
-
     return getpass.getuser() if name == "sshd" else boards.KINDS[name].user
 
 

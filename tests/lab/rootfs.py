@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -32,7 +34,9 @@ PACKAGES = (
 )  # fmt: skip
 PLATFORMS = (*(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 24, 17)), "manylinux2014_aarch64")
 _UNWANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+_PART = f"{ARCHITECTURE}-part-"
 _TIMEOUT_S = 1800.0
+UNUSED_S = 30 * 24 * 3600.0
 
 
 def wheels() -> tuple[str, ...]:
@@ -56,15 +60,25 @@ def tree(folder: Path) -> Path:
     place = folder / f"{ARCHITECTURE}-{content_key()}"
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder / "lock"):
+        _tidy(folder)
         if not place.exists():
             _build(place, folder)
+        os.utime(place)
     return place
 
 
+def _tidy(folder: Path) -> None:
+    """Remove the remains of killed builds, and userlands that no board was started from for long.
+
+    Others may belong to another checkout that shares the folder, or lie under a board that runs.
+    """
+    for place in folder.glob(f"{ARCHITECTURE}-*"):
+        if place.name.startswith(_PART) or time.time() - place.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(place)
+
+
 def _build(place: Path, folder: Path) -> None:
-    for old in folder.glob(f"{ARCHITECTURE}-*"):
-        shutil.rmtree(old, ignore_errors=True)  # of another key, or the remains of a killed build
-    with tempfile.TemporaryDirectory(prefix=f"{ARCHITECTURE}-part-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=_PART, dir=folder) as name:
         part = Path(name) / "root"
         _unpack(part, folder / "build.log")
         _settle(part)

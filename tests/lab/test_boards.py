@@ -14,7 +14,7 @@ import pytest
 from edgekd.hosts.base import Host
 from edgekd.hosts.open import open_host
 from tests.lab import sshd
-from tests.lab.boards import PREFIX
+from tests.lab.boards import KINDS, PREFIX
 from tests.lab.lab import Lab
 from tests.lab.model import tiny_int8
 from tests.lab.sshd import Board
@@ -117,6 +117,4 @@ def test_termux_has_no_tmp_no_usr_and_a_busybox_for_a_shell(emulated_lab: Lab, t
 
 
 def test_termux_listens_where_the_real_one_does() -> None:
-    from tests.lab.boards import KINDS
-
     assert KINDS["termux"].port == 8022

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -50,6 +51,16 @@ def test_board_that_was_killed_is_started_again(lab: Lab) -> None:
     assert lab.running("sshd") is None
     lab.up("sshd")
     assert state(lab)["pid"] != pid
+
+
+def test_board_that_does_not_answer_is_replaced_and_not_joined_by_another(lab: Lab) -> None:
+    board = lab.up("sshd")
+    pid = state(lab)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", board.port)):  # its process is there, but nobody greets
+        assert sshd.is_alive(pid)
+    assert lab.up("sshd") == board
+    assert not sshd.is_alive(pid)
 
 
 def test_number_that_another_process_has_meanwhile_is_left_alone(lab: Lab) -> None:

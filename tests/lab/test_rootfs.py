@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_key_changes_with_whatever_the_userland_is_made_from(monkeypatch: pytest
     assert len(keys) == 4
 
 
-def test_two_calls_at_once_build_once_and_old_ones_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_calls_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Path] = []
 
     def build(place: Path, folder: Path) -> None:
@@ -42,10 +43,20 @@ def test_two_calls_at_once_build_once_and_old_ones_are_removed(tmp_path: Path, m
     assert built == [rootfs.tree(tmp_path)]
 
 
-def test_build_that_fails_leaves_no_userland_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = tmp_path / "arm64-000000000000"
-    old.mkdir()
+def test_only_what_nobody_uses_any_more_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rootfs, "_build", lambda place, folder: place.mkdir())
+    others = {name: tmp_path / f"arm64-{name}" for name in ("recent", "forgotten", "part-killed")}
+    for place in others.values():
+        (place / "etc").mkdir(parents=True)
+    os.utime(others["forgotten"], (0, 0))
+    used = rootfs.tree(tmp_path)
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {used, others["recent"]}
+    os.utime(used, (0, 0))
+    rootfs.tree(tmp_path)
+    assert used.stat().st_mtime > 0
 
+
+def test_build_that_fails_leaves_no_userland_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unpack(root: Path, log: Path) -> None:
         root.mkdir()
         rootfs._run(sys.executable, "-c", "print('E: no such mirror'); raise SystemExit(25)", log=log)
