@@ -18,10 +18,13 @@ StartBoard = Callable[..., Board]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run tests, those of a file stay together, for they share what its fixtures built."""
+    """Where several processes run tests, those of a file stay together, for they share what its fixtures built.
+
+    So do those of emulated boards: two of these at once would be too slow for either.
+    """
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group("tests/lab" if file.startswith("tests/lab/") else file))
 
 
 @pytest.fixture(scope="session")
