@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from workbench import RUNTIME, Workbench, is_living, kill, result_of, said_by, until
+from workbench import MEASURING, RUNTIME, Workbench, is_living, kill, result_of, said_by, until
 
 from edgekd.bench.agent.supervise import BEAT_S
 from edgekd.bench.states import GOING, SAID
@@ -59,7 +59,7 @@ def test_a_launch_that_is_sent_again_begins_nothing(bench: Workbench) -> None:
         answers = list(pool.map(lambda _: bench.ask("launch", run), range(4)))
     pids = {answer.state.pid for answer in [*answers, bench.ask("launch", run)] if answer.state is not None}
     assert len(pids) == 1
-    assert len(bench.children(run)) == 1
+    until(lambda: len(bench.children(run)) == MEASURING, "the children")
     bench.ask("cancel", run, 10)
     assert bench.ask("launch", run).state == bench.ask("state", run).state
     assert bench.stated(run)["state"] == "CANCELLED"
@@ -306,12 +306,15 @@ def test_every_end_that_the_supervisor_writes_is_known_to_the_other_side() -> No
 
 
 def test_the_agent_never_asks_the_calendar() -> None:
-    """A board whose clock is years off, or jumps, gives the same times: nothing that is written depends on the date."""
+    """A board whose clock is years off, or jumps, gives the same times: nothing that is written depends on the date.
+
+    `probe` alone tells it, so that the doctor can say how far off it is.
+    """
     import ast
 
     from edgekd.bench import packed
 
-    for path in packed.AGENT.glob("*.py"):
+    for path in set(packed.AGENT.glob("*.py")) - {packed.AGENT / "probe.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
                 assert node.attr not in {"time", "time_ns", "localtime", "gmtime", "CLOCK_REALTIME"}, path
