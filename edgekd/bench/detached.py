@@ -23,7 +23,7 @@ from edgekd.bench.payload import MAX_MANIFEST_BYTES, manifest_for
 from edgekd.bench.reopen import lasting
 from edgekd.bench.results import agent_error
 from edgekd.bench.states import MAX_STATE_BYTES, Answer, answer_from_output, conclusion, failure
-from edgekd.errors import Corrupt, EdgekdError, HostError, RunError
+from edgekd.errors import Corrupt, EdgekdError, HostError, HostTimeout, RunError
 from edgekd.files import json_text
 from edgekd.hosts.base import Completed, Host
 from edgekd.text import printable
@@ -31,6 +31,7 @@ from edgekd.units import text_from_s
 
 MAX_LOG_BYTES = 4 << 20
 _EXIT_NOT_FOUND = 127
+_LONGEST_REPLY_S = 60.0
 _OVER_S = 60.0  # what the agent may take beyond its own limit before it is taken to be stuck
 
 
@@ -38,8 +39,8 @@ _OVER_S = 60.0  # what the agent may take beyond its own limit before it is take
 class Patience:
     """How long is waited for what: seconds.
 
-    `wait_s` for the end of a run in one question, `reply_s` beyond that for the answer; `grace_s` after Ctrl-C for a
-    second one, before the run is cancelled, and `cancel_s` for its end then.
+    `wait_s` for the end of a run in one question, `reply_s` beyond that for the answer at first; `grace_s` after Ctrl-C
+    for a second one, before the run is cancelled, and `cancel_s` for its end then.
     """
 
     wait_s: float = 8.0
@@ -94,7 +95,7 @@ class DetachedRun:
     ) -> None:  # fmt: skip
         self.host, self.agent, self.run, self.where = host, agent, run, where
         self._patience = patience or Patience()
-        self._now, self._sleep = now, sleep
+        self._now, self._sleep, self._reply_s = now, sleep, self._patience.reply_s
         self._beat, self._moved_s = -1, now()
 
     def result(self, orders: dict[str, Any], *, max_bytes: int, limit_s: float) -> Kept:
@@ -124,7 +125,8 @@ class DetachedRun:
             if isinstance(lost, RunError) and lost.state != "UNREACHABLE":
                 self.remove()
                 raise
-            raise failure("UNREACHABLE", None, where=self.where, log=str(lost)) from None
+            said = f"{self.where}: {lost}. Run {self.run} goes on there, and the same command finds it again"
+            raise RunError(said, state="UNREACHABLE") from None
         self.remove()
         raise error
 
@@ -170,8 +172,12 @@ class DetachedRun:
     def _asked(self, host: Host, command: str, wait_s: float) -> Answer:
         nonce = secrets.token_hex(8)
         argv = [host.python, self.agent, command, self.run, nonce, f"{wait_s:g}"]
-        timeout_s = wait_s + self._patience.reply_s
-        done = host.run(argv, timeout_s=timeout_s, max_output_bytes=2 * MAX_STATE_BYTES)
+        try:
+            done = host.run(argv, timeout_s=wait_s + self._reply_s, max_output_bytes=2 * MAX_STATE_BYTES)
+        except HostTimeout:
+            # A silent link looks like a board that is slow to start Python: the next time there is more time for that.
+            self._reply_s = min(2 * self._reply_s, _LONGEST_REPLY_S)
+            raise
         if done.exit_status:
             raise self._crash(done)
         return answer_from_output(done.stdout, nonce=nonce, run=self.run, where=self.where)
