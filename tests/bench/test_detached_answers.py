@@ -152,6 +152,31 @@ def test_a_board_that_is_slow_to_answer_gets_more_time_for_it() -> None:
     assert given == [10.0, 20.0, 40.0, 60.0, 60.0]
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_question_that_the_board_cannot_answer_now_is_asked_again_and_the_run_is_not_given_up(failures: int) -> None:
+    pauses: list[float] = []
+
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        if argv[2] == "launch":
+            return Answer(stdout=told(argv, "RUNNING"))
+        if len(pauses) < failures and len(host.runs) <= failures + 1:
+            return Answer(1, stderr=b"MemoryError")
+        return done(argv, RESULT)
+
+    host = FakeHost(respond=respond)
+    run = DetachedRun(host, AGENT, new_run(), "pi", sleep=pauses.append)
+    if failures == 2:
+        assert json.loads(run.result(ORDERS, max_bytes=1 << 20, limit_s=9).data) == RESULT
+    else:
+        with pytest.raises(
+            RunError, match="pi: the agent failed with status 1; the last it said: MemoryError"
+        ) as caught:
+            run.result(ORDERS, max_bytes=1 << 20, limit_s=9)
+        assert caught.value.state == "UNREACHABLE"
+        assert [name for name in host.files if name.startswith("runs/")]
+    assert pauses == [1.0, 5.0]
+
+
 def test_an_interruption_where_the_board_cannot_be_told_says_that_the_run_goes_on() -> None:
     def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
         if argv[2] == "launch":
