@@ -23,7 +23,7 @@ from edgekd.bench.payload import MAX_MANIFEST_BYTES, manifest_for
 from edgekd.bench.reopen import lasting
 from edgekd.bench.results import agent_error
 from edgekd.bench.states import MAX_STATE_BYTES, Answer, answer_from_output, conclusion, failure
-from edgekd.errors import Corrupt, EdgekdError, HostError, RunError
+from edgekd.errors import Corrupt, EdgekdError, HostError, HostTimeout, RunError
 from edgekd.files import json_text
 from edgekd.hosts.base import Completed, Host
 from edgekd.text import printable
@@ -31,6 +31,9 @@ from edgekd.units import text_from_s
 
 MAX_LOG_BYTES = 4 << 20
 _EXIT_NOT_FOUND = 127
+_NO_ANSWER = "NO_ANSWER"  # never leaves this module: it ends as UNREACHABLE
+_PAUSES_S = (1.0, 5.0)
+_LONGEST_REPLY_S = 60.0
 _OVER_S = 60.0  # what the agent may take beyond its own limit before it is taken to be stuck
 
 
@@ -38,8 +41,8 @@ _OVER_S = 60.0  # what the agent may take beyond its own limit before it is take
 class Patience:
     """How long is waited for what: seconds.
 
-    `wait_s` for the end of a run in one question, `reply_s` beyond that for the answer; `grace_s` after Ctrl-C for a
-    second one, before the run is cancelled, and `cancel_s` for its end then.
+    `wait_s` for the end of a run in one question, `reply_s` beyond that for the answer at first; `grace_s` after Ctrl-C
+    for a second one, before the run is cancelled, and `cancel_s` for its end then.
     """
 
     wait_s: float = 8.0
@@ -94,7 +97,7 @@ class DetachedRun:
     ) -> None:  # fmt: skip
         self.host, self.agent, self.run, self.where = host, agent, run, where
         self._patience = patience or Patience()
-        self._now, self._sleep = now, sleep
+        self._now, self._sleep, self._reply_s = now, sleep, self._patience.reply_s
         self._beat, self._moved_s = -1, now()
 
     def result(self, orders: dict[str, Any], *, max_bytes: int, limit_s: float) -> Kept:
@@ -121,10 +124,12 @@ class DetachedRun:
             self.remove()
             raise
         except HostError as lost:
-            if isinstance(lost, RunError) and lost.state != "UNREACHABLE":
+            if isinstance(lost, RunError) and lost.state not in {"UNREACHABLE", _NO_ANSWER}:
                 self.remove()
                 raise
-            raise failure("UNREACHABLE", None, where=self.where, log=str(lost)) from None
+            said = str(lost).removeprefix(f"{self.where}: ")
+            hint = f"Run {self.run} goes on there, and the same command finds it again"
+            raise RunError(f"{self.where}: {said}. {hint}", state="UNREACHABLE") from None
         self.remove()
         raise error
 
@@ -164,26 +169,40 @@ class DetachedRun:
         return self._now() - self._moved_s
 
     def _ask(self, command: str, wait_s: float) -> Answer:
-        """The agent's answer to `command`, over as many links as it takes."""
+        """The agent's answer to `command`, over as many links as it takes.
+
+        A board that is short of memory may fail to start Python for a question, while its run goes on.
+        """
+        for pause_s in _PAUSES_S if command != "launch" else ():
+            try:
+                return lasting(self.host, lambda host: self._asked(host, command, wait_s))
+            except RunError as error:
+                if error.state != _NO_ANSWER:
+                    raise
+            self._sleep(pause_s)
         return lasting(self.host, lambda host: self._asked(host, command, wait_s))
 
     def _asked(self, host: Host, command: str, wait_s: float) -> Answer:
         nonce = secrets.token_hex(8)
         argv = [host.python, self.agent, command, self.run, nonce, f"{wait_s:g}"]
-        timeout_s = wait_s + self._patience.reply_s
-        done = host.run(argv, timeout_s=timeout_s, max_output_bytes=2 * MAX_STATE_BYTES)
+        try:
+            done = host.run(argv, timeout_s=wait_s + self._reply_s, max_output_bytes=2 * MAX_STATE_BYTES)
+        except HostTimeout:
+            # A silent link looks like a board that is slow to start Python: the next time there is more time for that.
+            self._reply_s = min(2 * self._reply_s, _LONGEST_REPLY_S)
+            raise
         if done.exit_status:
-            raise self._crash(done)
+            raise self._crash(done, "EXITED" if command == "launch" else _NO_ANSWER)
         return answer_from_output(done.stdout, nonce=nonce, run=self.run, where=self.where)
 
-    def _crash(self, done: Completed) -> RunError:
+    def _crash(self, done: Completed, state: str) -> RunError:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         last = printable(said[-1], 300) if said else "nothing"
         if done.exit_status == _EXIT_NOT_FOUND:
             what = f"{done.argv[0]} cannot be started there ({last}). Name its Python: --python PATH"
         else:
             what = f"the agent failed with status {done.exit_status}; the last it said: {last}"
-        return RunError(f"{self.where}: {what}", state="EXITED")
+        return RunError(f"{self.where}: {what}", state=state)
 
     def _collected(self, answer: Answer, max_bytes: int) -> Kept:
         """The result, when it is whole. Errors: Corrupt; HostError when it is the link that broke."""

@@ -107,7 +107,7 @@ class Reopening:
             self.reopened += 1
             return
         raise RunError(
-            f"{self.name}: the board did not answer for {text_from_s(self._patience_s)} ({error}). "
+            f"{self.name}: the board did not answer for {text_from_s(self._patience_s)} : {error}. "
             "Check the board and the network, then run again",
             state="UNREACHABLE",
         )

@@ -99,5 +99,5 @@ class Board(RuleBasedStateMachine):
 
 TestBoard = Board.TestCase
 TestBoard.settings = settings(
-    deadline=None, max_examples=4, stateful_step_count=8, derandomize=True, suppress_health_check=list(HealthCheck)
+    deadline=None, max_examples=4, stateful_step_count=6, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -96,7 +96,7 @@ def test_a_run_that_ends_while_the_link_is_down_is_fetched_afterwards(ssh: Site)
 def test_a_link_that_falls_silent_is_noticed_and_opened_again(ssh: Site) -> None:
     with ssh.opened() as host:
         assert ssh.wire is not None
-        run = run_on(host, patience=Patience(wait_s=0.5, reply_s=1.5))
+        run = run_on(host, patience=Patience(wait_s=0.5, reply_s=2.0))
         thread, answers = _in_thread(lambda: result_of(run, min_duration_s=1.0))
         until(lambda: ssh.stated(run.run).get("state") == "RUNNING", "the run")
         ssh.wire.silence()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from fake_agent import BOOT, done, sealed, told
-from worksite import AGENT, ORDERS, result_of, run_on
+from worksite import AGENT, ORDERS, SHORT, result_of, run_on
 
 from edgekd.bench.detached import DetachedRun, Interrupted, Patience
 from edgekd.bench.journal import new_run
-from edgekd.errors import Corrupt, HostError, RunError
+from edgekd.bench.reopen import Reopening
+from edgekd.errors import Corrupt, HostError, HostTimeout, RunError
+from edgekd.hosts.base import Completed
 from edgekd.hosts.fake import Answer, FakeHost
 
 RESULT = {"format": 1, "runs": [{"shapes": {}, "run": {"samples_ns": [1, 2]}}]}
@@ -132,6 +134,47 @@ def test_a_second_interruption_while_the_first_still_ends_a_question_is_not_lost
     assert caught.value.goes_on
     assert asked == ["launch"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_board_that_is_slow_to_answer_gets_more_time_for_it() -> None:
+    given: list[float] = []
+
+    class Slow(FakeHost):
+        def run(self, argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Completed:
+            given.append(timeout_s - SHORT.wait_s)
+            if len(given) < 5:
+                raise HostTimeout("slow")
+            return super().run(argv, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
+
+    board = Slow(respond=lambda _, argv: done(argv, RESULT))
+    with Reopening(lambda: board, sleep=lambda _: None) as host:
+        assert result_of(run_on(host)) == RESULT
+    assert given == [10.0, 20.0, 40.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_question_that_the_board_cannot_answer_now_is_asked_again_and_the_run_is_not_given_up(failures: int) -> None:
+    pauses: list[float] = []
+
+    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
+        if argv[2] == "launch":
+            return Answer(stdout=told(argv, "RUNNING"))
+        if len(pauses) < failures and len(host.runs) <= failures + 1:
+            return Answer(1, stderr=b"MemoryError")
+        return done(argv, RESULT)
+
+    host = FakeHost(respond=respond)
+    run = DetachedRun(host, AGENT, new_run(), "pi", sleep=pauses.append)
+    if failures == 2:
+        assert json.loads(run.result(ORDERS, max_bytes=1 << 20, limit_s=9).data) == RESULT
+    else:
+        with pytest.raises(
+            RunError, match="pi: the agent failed with status 1; the last it said: MemoryError"
+        ) as caught:
+            run.result(ORDERS, max_bytes=1 << 20, limit_s=9)
+        assert caught.value.state == "UNREACHABLE"
+        assert [name for name in host.files if name.startswith("runs/")]
+    assert pauses == [1.0, 5.0]
 
 
 def test_an_interruption_where_the_board_cannot_be_told_says_that_the_run_goes_on() -> None:

@@ -28,8 +28,12 @@ def boot_id() -> Optional[str]:
 
 
 def stat_of(pid: int) -> Optional[List[str]]:
-    """The fields of /proc/PID/stat from the third on, which is the state; None when there is no such process."""
-    text = read_text("%s/%d/stat" % (PROC, pid), 4096)
+    """The fields of PID's stat from the third on, which is the state; None when there is no such process.
+
+    Read of its first thread, which tells the same: qemu-user shows a process another /proc/PID/stat of its own than
+    everybody else sees, with another start time (QEMU, linux-user/syscall.c, open_self_stat).
+    """
+    text = read_text("%s/%d/task/%d/stat" % (PROC, pid, pid), 4096)
     fields = text.rpartition(")")[2].split() if text else []
     return fields if len(fields) > 19 else None
 

@@ -35,8 +35,9 @@ def test_a_process_is_alive_only_with_its_own_start_time() -> None:
 
 
 def test_a_name_that_looks_like_fields_does_not_confuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "stat").write_text("7 (a) Z 1 (b) S 1 7 7 " + " ".join(map(str, range(40))))
+    place = tmp_path / "7" / "task" / "7"
+    place.mkdir(parents=True)
+    (place / "stat").write_text("7 (a) Z 1 (b) S 1 7 7 " + " ".join(map(str, range(40))))
     monkeypatch.setattr(processes, "PROC", str(tmp_path))
     fields = processes.stat_of(7)
     assert fields is not None
