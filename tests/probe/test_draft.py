@@ -73,7 +73,7 @@ def test_features_of_another_processor_are_an_error_and_no_draft() -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=30))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 def test_any_name_of_a_board_gives_a_draft_that_loads(model: str, core: str, mode: str) -> None:
     cluster = {"core": core or None, "cpus": [0], "clock_hz": 1000, "capacity": None}
     changed = {"model": model or None, "clusters": [cluster]}
