@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "runner"))
+
+import chaos
+import overhead
+import upload
+from loopback import Loopback, loopback
+
 from tests.lab import sshd
 
-RUNNER = Path(__file__).parents[2] / "benchmarks" / "runner"
-Load = Callable[[str], ModuleType]
 
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    monkeypatch.syspath_prepend(str(RUNNER.parent))
-    monkeypatch.syspath_prepend(str(RUNNER))
-    return importlib.import_module
-
-
-@pytest.fixture
-def chaos(load: Load) -> ModuleType:
-    return load("chaos")
-
-
-@pytest.fixture
-def place(load: Load) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def place() -> Iterator[Loopback]:
     if sshd.SSHD is None:
         pytest.skip("no sshd on this machine: install openssh-server to run the tests over SSH")
-    with load("loopback").loopback() as opened:
+    with loopback() as opened:
         yield opened
 
 
-def plan(chaos: ModuleType, **changed: float) -> Any:
+def plan(**changed: float) -> Any:
     usual = {"processes": 1, "warmup_s": 0.0, "min_duration_s": 0.0, "min_samples": 5}
     return chaos.ShortPlan(**{**usual, **changed}, dims={"batch": 1, "sequence": 16})
 
 
-def test_pairs_are_compared_pair_by_pair(load: Load) -> None:
-    pairs = load("overhead").Pairs([2.0, 12.0, 4.0], [1.0, 10.0, 3.5], [30.0, 50.0, 11.0], [20.0, 50.0, 10.0])
+def test_pairs_are_compared_pair_by_pair() -> None:
+    pairs = overhead.Pairs([2.0, 12.0, 4.0], [1.0, 10.0, 3.5], [30.0, 50.0, 11.0], [20.0, 50.0, 10.0])
     found = pairs.numbers()
     assert (found["overhead_s"], found["overhead_low_s"], found["overhead_high_s"]) == (1.0, 0.5, 2.0)
     assert (found["latency_ratio"], found["latency_low"], found["latency_high"]) == (pytest.approx(1.1), 1.0, 1.5)
 
 
-def test_rates_are_compared_pair_by_pair(load: Load) -> None:
-    found = load("upload").Upload(10, [2.0, 30.0, 4.0], [1.0, 10.0, 8.0], 1000, 20).numbers()
+def test_rates_are_compared_pair_by_pair() -> None:
+    found = upload.Upload(10, [2.0, 30.0, 4.0], [1.0, 10.0, 8.0], 1000, 20).numbers()
     assert (found["ratio"], found["low"], found["high"]) == (2.0, 0.5, 3.0)
 
 
-def test_faults_repeat_with_the_seed_and_cover_a_whole_run(chaos: ModuleType) -> None:
+def test_faults_repeat_with_the_seed_and_cover_a_whole_run() -> None:
     usual = {"up": 1000, "down": 500}
     drawn = [chaos.faults_of(0, number, usual) for number in range(400)]
     assert drawn == [chaos.faults_of(0, number, usual) for number in range(400)]
@@ -67,7 +59,7 @@ def test_faults_repeat_with_the_seed_and_cover_a_whole_run(chaos: ModuleType) ->
         assert most < max(moments) < chaos.MORE * most
 
 
-def outcome(chaos: ModuleType, **changed: Any) -> Any:
+def outcome(**changed: Any) -> Any:
     usual = {
         "number": 0, "kind": "reset", "direction": "up", "after_bytes": 3, "struck": 3, "end": "record", "message": "",
         "took_s": 1.0, "wrong": False, "lost": False, "late": False, "lock_held": False, "left_behind": 0,
@@ -75,39 +67,39 @@ def outcome(chaos: ModuleType, **changed: Any) -> Any:
     return chaos.Outcome(**{**usual, **changed})
 
 
-def test_everything_that_went_wrong_is_counted(chaos: ModuleType) -> None:
+def test_everything_that_went_wrong_is_counted() -> None:
     outcomes = [
-        outcome(chaos),
-        outcome(chaos, wrong=True, struck=None),
-        outcome(chaos, lost=True, end="HostError", kind="flip"),
-        outcome(chaos, late=True, lock_held=True, left_behind=2, end="HostError", took_s=70.0),
+        outcome(),
+        outcome(wrong=True, struck=None),
+        outcome(lost=True, end="HostError", kind="flip"),
+        outcome(late=True, lock_held=True, left_behind=2, end="HostError", took_s=70.0),
     ]
     found = chaos.summary(outcomes)
     assert [found[name] for name in ("wrong_samples", "lost_samples", "past_deadline", "locks_held")] == [1, 1, 1, 1]
     assert (found["faults_met"], found["runs_that_left_files"], found["slowest_s"]) == (3, 1, 70.0)
     assert found["ends"] == {"record": 2, "HostError": 2}
-    text = chaos.text_of(outcomes, plan(chaos), 40, 0)
+    text = chaos.text_of(outcomes, plan(), 40, 0)
     assert "| flip  | 0      | 1         |" in text
 
 
-def test_calm_run_brings_home_what_the_witness_saw(chaos: ModuleType, place: Any) -> None:
-    found = chaos.run(place, 0, chaos.NONE, plan(chaos), 40.0)
+def test_calm_run_brings_home_what_the_witness_saw(place: Loopback) -> None:
+    found = chaos.run(place, 0, chaos.NONE, plan(), 40.0)
     assert (found.end, found.wrong, found.lost, found.late, found.lock_held) == ("record", False, False, False, False)
     assert len(list((place.folder / "witness/run-0/kept").iterdir())) == 1
 
 
-def test_samples_that_no_agent_wrote_are_found(chaos: ModuleType, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_that_no_agent_wrote_are_found(place: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chaos, "samples_in", lambda kept: [(1, 2, 3)])
-    assert chaos.run(place, 0, chaos.NONE, plan(chaos), 40.0).wrong
+    assert chaos.run(place, 1, chaos.NONE, plan(), 40.0).wrong
 
 
-def test_reset_before_the_greeting_ends_as_no_connection_and_nothing_was_lost(chaos: ModuleType, place: Any) -> None:
+def test_reset_before_the_greeting_ends_as_no_connection_and_nothing_was_lost(place: Loopback) -> None:
     faults = chaos.Faults(kind="reset", after_bytes=0, direction="down", times=1)
-    found = chaos.run(place, 0, faults, plan(chaos), 40.0)
+    found = chaos.run(place, 2, faults, plan(), 40.0)
     assert (found.struck, found.end, found.lost, found.lock_held) == (0, "ConnectError", False, False)
 
 
-def test_lock_that_is_held_is_told(chaos: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_is_held_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
     monkeypatch.setattr(chaos, "LOCK_PATIENCE_S", 0.1)
@@ -118,9 +110,8 @@ def test_lock_that_is_held_is_told(chaos: ModuleType, tmp_path: Path, monkeypatc
     assert not chaos._is_held(tmp_path / "lock")
 
 
-def test_by_hand_and_by_edgekd_the_same_agent_runs(load: Load, place: Any) -> None:
-    overhead = load("overhead")
-    pairs = overhead.both_ways(place, 1, plan(load("chaos"), deadline_s=300.0))
+def test_by_hand_and_by_edgekd_the_same_agent_runs(place: Loopback) -> None:
+    pairs = overhead.both_ways(place, 1, plan(deadline_s=300.0))
     assert set(pairs) == {"here", "over SSH"}
     for found in pairs.values():
         assert len(found.runner_s) == len(found.hand_s) == 1
@@ -129,8 +120,7 @@ def test_by_hand_and_by_edgekd_the_same_agent_runs(load: Load, place: Any) -> No
     assert len(json.loads((by_hand / "result.json").read_text())["runs"]) == 1
 
 
-def test_second_upload_sends_next_to_nothing(load: Load, place: Any) -> None:
-    upload = load("upload")
+def test_second_upload_sends_next_to_nothing(place: Loopback) -> None:
     found = upload.uploaded(place, upload.NONE, 2_000_000, 2)
     assert len(found.ours) == len(found.scp) == 2
     assert found.first_bytes > 2_000_000
@@ -139,8 +129,8 @@ def test_second_upload_sends_next_to_nothing(load: Load, place: Any) -> None:
     assert sent == dict.fromkeys(("file-0", "file-1", "once", "by-scp"), 2000000)
 
 
-def test_board_is_gone_after_the_benchmark(load: Load) -> None:
-    with load("loopback").loopback() as place:
+def test_board_is_gone_after_the_benchmark() -> None:
+    with loopback() as place:
         port, folder = place.board.port, place.folder
     assert not folder.exists()
     with pytest.raises(ConnectionRefusedError):

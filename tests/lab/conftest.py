@@ -10,8 +10,14 @@ import pytest
 
 from tests.lab import boards
 from tests.lab.lab import NAMES, Lab, usual_lab
+from tests.lab.model import tiny_int8
 
 REQUIRED = os.environ.get("EDGEKD_LAB") == "required"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_int8(tmp_path_factory.mktemp("model") / "tiny-int8.onnx")
 
 
 @pytest.fixture

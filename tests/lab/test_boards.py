@@ -16,7 +16,6 @@ from edgekd.hosts.open import open_host
 from tests.lab import sshd
 from tests.lab.boards import KINDS, PREFIX
 from tests.lab.lab import Lab
-from tests.lab.model import tiny_int8
 from tests.lab.sshd import Board
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the userland
@@ -46,12 +45,13 @@ def said(host: Host, script: str) -> str:
     return done.stdout
 
 
-def test_raspberry_pi_answers_as_this_machine_does_and_goes_without_a_trace(emulated_lab: Lab, tmp_path: Path) -> None:
+def test_raspberry_pi_answers_as_this_machine_does_and_goes_without_a_trace(
+    emulated_lab: Lab, tmp_path: Path, tiny_model: Path
+) -> None:
     """With the emulator's default processor int8 answers are wrong, and over this machine's cpuinfo it crashes."""
-    model = tiny_int8(tmp_path / "model.onnx")
     board = emulated_lab.up("pi5")
     with opened(board, tmp_path) as host:
-        host.put(model, "model.onnx")
+        host.put(tiny_model, "model.onnx")
         done = host.run([host.python, "-c", ANSWER], timeout_s=120)
         assert done.exit_status == 0, done.stderr
         machine, version, logits = json.loads(done.stdout)
@@ -62,7 +62,7 @@ def test_raspberry_pi_answers_as_this_machine_does_and_goes_without_a_trace(emul
     assert (machine, version) == ("aarch64", onnxruntime.__version__)
     ids = (np.arange(SEQUENCE, dtype=np.int64) * 7 % 500)[None]
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    here = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+    here = onnxruntime.InferenceSession(str(tiny_model), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
     np.testing.assert_allclose(logits, here, atol=1e-4)
     pid = json.loads((board.folder / "state.json").read_text())["pid"]
     inside = sshd.descendants(pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from edgekd.record import LatencyRecord, read_record
 from tests.lab.lab import FOLDER_VARIABLE, ROOT, TREES_VARIABLE, Lab
+
+pytestmark = pytest.mark.timeout(900)  # the first emulated board builds the userland
 
 
 def scripts_lab(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
@@ -52,9 +55,10 @@ def test_wrong_port_ends_as_edgekd_does(lab: Lab) -> None:
     assert ended.stderr.startswith("scripts/lab: sshd runs on port ")
 
 
-@pytest.mark.timeout(900)
-def test_emulated_board_from_up_to_the_record_of_a_real_model(emulated_lab: Lab) -> None:
+def test_emulated_board_from_up_to_the_record_of_a_real_model(emulated_lab: Lab, tiny_model: Path) -> None:
     """The commands that `up pi5` prints, as they stand: trust, then a tiny int8 model by the real onnxruntime there."""
+    emulated_lab.folder.mkdir()
+    shutil.copy(tiny_model, emulated_lab.folder)  # where up finds it, and need not make it again
     up = scripts_lab(emulated_lab, "up", "pi5")
     assert up.returncode == 0, up.stderr
     trust, bench = suggested(up.stdout)
