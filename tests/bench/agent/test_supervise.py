@@ -180,7 +180,7 @@ def test_a_run_that_is_cancelled_ends_at_once(bench: Workbench, how: str) -> Non
 
 def test_of_two_runs_the_second_is_told_who_has_the_board_and_no_samples_overlap(bench: Workbench) -> None:
     bench.scripted(GOES_ON)
-    first, second = bench.order(min_duration_s=1.5), bench.order(lock_wait_s=0.1)
+    first, second = bench.order(min_duration_s=5.0), bench.order(lock_wait_s=0.1)
     bench.begun(first)
     state = bench.ended(second)
     assert state.state == "BUSY"
