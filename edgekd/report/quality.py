@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgekd.report.measured import Measured, points_text, rise_text
 from edgekd.task import perplexity_text, words_of
+from edgekd.text import printable
 from edgekd.units import text_from_share
 
 
@@ -56,4 +57,5 @@ def _further(name: str) -> Measure:
     def value(found: Measured) -> float | None:
         return found.answers.further.get(name) if found.answers else None
 
-    return Measure(name, value, _share_text, points_text)
+    # The name is from a file: whatever it says, it is one line.
+    return Measure(" ".join(printable(name, 40).split()), value, _share_text, points_text)

@@ -54,3 +54,11 @@ def test_what_one_artifact_lacks_is_left_open(whole: RunFolder) -> None:
     run = replace(whole, accuracy=(*scored, *whole.accuracy[1:]))
     measure = measures_of(measured(run.accuracy))[1]
     assert sorted(measure.value(found) is None for found in measured(run.accuracy)) == [False, True, True]
+
+
+def test_a_name_from_a_file_is_one_plain_line(whole: RunFolder) -> None:
+    strange = told(whole, score=0.5, score_name="F1\n\x1b[31mPASS\u202e" + "x" * 99)
+    (_, title) = titles(strange)
+    assert title.isprintable()
+    assert "\n" not in title
+    assert len(title) < 60
