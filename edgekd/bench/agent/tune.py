@@ -2,7 +2,8 @@
 
 What was before is written to the file JOURNAL in the workspace before anything is set. Whoever works in that workspace
 next, under its lock, puts back what a journal says: the supervisor after a measuring process that was ended, and where
-that one was killed, too, whoever comes next. After a restart of the board there is nothing to put back: these settings do not outlive one.
+that one was killed, too, whoever comes next. After a restart of the board there is nothing to put back: these settings
+do not outlive one.
 
 Only what this user may write is set; nothing asks for more rights.
 """
