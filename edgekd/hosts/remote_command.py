@@ -128,8 +128,8 @@ def _command_line(argv: Sequence[str], mark: str, folder: str, *, fed: bool) -> 
 def line_for_any_shell(script: str, *words: str) -> str:
     """A line that makes any login shell run `script` by sh, with plain `words` of ours as its arguments.
 
-    Single quotes are not enough: csh looks for '!' and for the end of the line in them, fish for backslashes before some
-    characters. So what any of them, or printf in sh, might read otherwise is written as its octal number.
+    Single quotes are not enough: csh looks for '!' and for the end of the line in them, fish for some backslashes. So
+    what any of them, or printf in sh, might read otherwise is written as its octal number.
     """
     inert = _READ_OTHERWISE.sub(lambda found: b"\\%03o" % found[0][0], script.encode()).decode("ascii")
     return " ".join(["exec sh -c", f"""'eval "$(printf "{inert}")"'""", "sh", *words])
