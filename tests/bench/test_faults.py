@@ -7,10 +7,9 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from workbench import scripted_python, until
+from workbench import scripted_python
 from worksite import GOES_ON, result_of, run_on
 
 from edgekd.bench.packed import packed_agent
