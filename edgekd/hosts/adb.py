@@ -76,7 +76,10 @@ class AdbHost:
         made = self._ended(("sh", "-c", MAKE_FOLDER, "sh", self._folder), folder=".", timeout_s=_CONNECT_S)
         if made[0] != 0:
             said = printable(made[2].decode(errors="backslashreplace").strip(), 300)
-            raise HostError(f"{self.name}: the workspace {self._folder} there cannot be made ({said})")
+            raise HostError(
+                f"{self.name}: the workspace {self._folder} there cannot be made ({said})."
+                " Name a place that may be written to in hosts.yaml: workspace"
+            )
 
     def __enter__(self) -> Self:
         return self

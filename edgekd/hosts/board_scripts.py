@@ -56,9 +56,11 @@ sync "$2" 2>/dev/null
 [ "$1" = "$2" ] || mv -f -- "$2" "$1"
 """
 
-# Argument: part, the bytes of it to keep in blocks. What follows on the input is added behind them.
+# Argument: part, the bytes of it to keep in blocks. What follows on the input is added behind them. The shell opens the
+# part first, to say why it cannot: what dd says would end in its numbers, and is not heard.
 APPEND = f"""
 umask 077
+: >> "$1" || exit
 dd if=/dev/null of="$1" bs={BLOCK_BYTES} seek="$2" 2>/dev/null && cat >> "$1"
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import time
@@ -23,6 +24,7 @@ _SILENCE_S = 0.3
 _STOP_TIMEOUT_S = 12.0
 # A server tells what a command took in steps of many packets, which need their time on a slow line.
 _FEED_STALL_S = 120.0
+_READ_OTHERWISE = re.compile(rb"""[^\x20-\x7e]|[!"$%'\\`]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,17 @@ def _command_line(argv: Sequence[str], mark: str, folder: str, *, fed: bool) -> 
         f"cd -- {shlex.quote(folder)} || exit 1; printf '{mark} %s\\n' $$; printf '{mark} %s\\n' $$ >&2; "
         f"exec {shlex.join(argv)}{'' if fed else ' </dev/null'}"
     )
-    return f"exec sh -c {shlex.quote(script)}"
+    return line_for_any_shell(script)
+
+
+def line_for_any_shell(script: str, *words: str) -> str:
+    """A line that makes any login shell run `script` by sh, with plain `words` of ours as its arguments.
+
+    Single quotes are not enough: csh looks for '!' and for the end of the line in them, fish for some backslashes. So
+    what any of them, or printf in sh, might read otherwise is written as its octal number.
+    """
+    inert = _READ_OTHERWISE.sub(lambda found: b"\\%03o" % found[0][0], script.encode()).decode("ascii")
+    return " ".join(["exec sh -c", f"""'eval "$(printf "{inert}")"'""", "sh", *words])
 
 
 def _pump(
@@ -169,7 +181,7 @@ def _stop(transport: paramiko.Transport, running: paramiko.Channel, out: FramedT
         if out.number is not None:
             channel = transport.open_session(timeout=_STOP_TIMEOUT_S)
             channel.settimeout(_STOP_TIMEOUT_S)
-            channel.exec_command(f"exec sh -c {shlex.quote(STOP)} sh {out.number}")
+            channel.exec_command(line_for_any_shell(STOP, str(out.number)))
             channel.status_event.wait(_STOP_TIMEOUT_S)
             channel.close()
         running.close()

@@ -173,4 +173,7 @@ class SshHost:
         ).completed(argv)  # fmt: skip
         if ended.exit_status != 0:
             said = printable(ended.stderr.strip(), 300)
-            raise HostError(f"{self.name}: the workspace {self._folder} there cannot be made ({said})")
+            raise HostError(
+                f"{self.name}: the workspace {self._folder} there cannot be made ({said})."
+                " Name a place that may be written to in hosts.yaml: workspace"
+            )

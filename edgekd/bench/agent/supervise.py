@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import processes
 from .board_lock import LOCK, Lock, holder
 from .child import EXIT_DISK, Child
+from .facts import system_root
 from .failures import AgentError, first_line
 from .folder import (
     CANCEL,
@@ -40,6 +41,7 @@ from .folder import (
 )
 from .oom import oom_kills
 from .steps import counted
+from .tune import restore
 from .work import EXIT_ERROR, LOCK_WAIT_S, read_spec
 
 BEAT_S = 1.0
@@ -101,6 +103,9 @@ class Supervisor:
             self.state.write(state="RUNNING")
             return self.measure(spec, own)
         finally:
+            # A child that was ended could not put back what it tuned; one that ended by itself has left no journal.
+            with contextlib.suppress(OSError):
+                restore(system_root())
             lock.free()
 
     def measure(self, spec: Dict[str, Any], own: Lock) -> Ending:

@@ -1,8 +1,9 @@
 """Governor and clocks set for a measurement, and put back afterwards, even after a cut.
 
 What was before is written to the file JOURNAL in the workspace before anything is set. Whoever works in that workspace
-next, under its lock, puts back what a journal says, so a measurement that was killed leaves the board tuned only until
-the next contact. After a restart of the board there is nothing to put back: these settings do not outlive one.
+next, under its lock, puts back what a journal says: the supervisor after a measuring process that was ended, and where
+that one was killed, too, whoever comes next. After a restart of the board there is nothing to put back: these settings
+do not outlive one.
 
 Only what this user may write is set; nothing asks for more rights.
 """

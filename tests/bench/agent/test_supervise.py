@@ -178,6 +178,30 @@ def test_a_run_that_is_cancelled_ends_at_once(bench: Workbench, how: str) -> Non
     assert bench.lock_is_free()
 
 
+ENDS = ("cancelled", "killed", "late")
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_what_a_run_tuned_is_put_back_however_it_ends(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    governor = tmp_path / "root/sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    governor.parent.mkdir(parents=True)
+    governor.write_text("ondemand\n")
+    monkeypatch.setenv("EDGEKD_SYSROOT", str(tmp_path / "root"))
+    bench.scripted(GOES_ON + ("\nif self.count > 9: os.kill(os.getpid(), 9)" if how == "killed" else ""))
+    run = bench.order(tune=True, min_duration_s=30.0, total_s=1.0 if how == "late" else 60.0)
+    bench.ask("launch", run)
+    if how == "cancelled":
+        until(lambda: governor.read_text().strip() == "performance", "the tuning")
+        bench.ask("cancel", run)
+    answer = bench.ask("state", run, 30)
+    assert answer.state is not None
+    assert answer.state.state == dict(zip(ENDS, ("CANCELLED", "SIGNALED", "TIMEOUT"), strict=True))[how]
+    assert governor.read_text().strip() == "ondemand"
+    assert not (bench.folder / "tune.journal").exists()
+
+
 def test_of_two_runs_the_second_is_told_who_has_the_board_and_no_samples_overlap(bench: Workbench) -> None:
     bench.scripted(GOES_ON)
     first, second = bench.order(min_duration_s=5.0), bench.order(lock_wait_s=0.1)
