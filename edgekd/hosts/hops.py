@@ -47,7 +47,7 @@ def connected(hops: Sequence[Hop]) -> Link:
             opened.callback(transport.close)
             check_identity(hop.address, host_key(transport), known)
             authenticate(transport, hop, login)
-            transport.set_keepalive(KEEPALIVE_S)
+            transport.watch(ask_s=KEEPALIVE_S)
             transports.append(transport)
         opened.pop_all()
     return Link(transports[-1], tuple(transports[:-1]))
