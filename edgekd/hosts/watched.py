@@ -51,7 +51,7 @@ class Watched(paramiko.Transport):
         # All that paramiko wants of a socket is there.
         super().__init__(self._heard, disabled_algorithms=disabled_algorithms)  # type: ignore[arg-type]
 
-    def watch(self, *, ask_s: float, silence_s: float = SILENCE_S) -> None:
+    def watch(self, *, ask_s: float, silence_s: float) -> None:
         """Ask every `ask_s`, and close the connection after `silence_s` without a word."""
         for work, seconds in ((self._ask, ask_s), (self._look, silence_s)):
             thread = threading.Thread(target=work, args=(seconds,), name="edgekd-link", daemon=True)
