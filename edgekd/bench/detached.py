@@ -23,7 +23,7 @@ from edgekd.bench.payload import MAX_MANIFEST_BYTES, manifest_for
 from edgekd.bench.reopen import lasting
 from edgekd.bench.results import agent_error
 from edgekd.bench.states import MAX_STATE_BYTES, Answer, answer_from_output, conclusion, failure
-from edgekd.errors import Corrupt, EdgekdError, HostError, HostTimeout, RunError
+from edgekd.errors import ConnectError, Corrupt, DiskFull, EdgekdError, HostError, HostTimeout, LinkLost, RunError
 from edgekd.files import json_text
 from edgekd.hosts.base import Completed, Host
 from edgekd.text import printable
@@ -120,7 +120,7 @@ class DetachedRun:
             if state == "DONE":
                 return self._collected(answer, max_bytes)
             error = self._failed(state, answer)
-        except Corrupt:
+        except (Corrupt, DiskFull):
             self.remove()
             raise
         except HostError as lost:
@@ -136,9 +136,13 @@ class DetachedRun:
     def remove(self) -> None:
         """Remove the run's folder from the board; one that cannot be reached keeps it."""
         for _ in range(2):  # the agent may just be clearing up there itself
-            with contextlib.suppress(HostError):
+            try:
                 self.host.remove(f"runs/{self.run}")
-                return
+            except RunError:
+                return  # it was tried for long enough
+            except HostError:
+                continue
+            return
 
     def _ended(self, orders: dict[str, Any], limit_s: float) -> tuple[str, Answer]:
         """The state that the run ended in, and the answer that says so."""
@@ -205,11 +209,11 @@ class DetachedRun:
         return RunError(f"{self.where}: {what}", state=state)
 
     def _collected(self, answer: Answer, max_bytes: int) -> Kept:
-        """The result, when it is whole. Errors: Corrupt; HostError when it is the link that broke."""
+        """The result, when it is whole. Errors: Corrupt; HostError when it is the link that broke, by whatever sign."""
         try:
             manifest = self.host.read(self._at("manifest.json"), max_bytes=MAX_MANIFEST_BYTES)
             result = self.host.read(self._at("result.json"), max_bytes=max_bytes)
-        except RunError:
+        except (RunError, LinkLost, HostTimeout, ConnectError):
             raise
         except HostError as error:
             self._ask("state", 0.0)

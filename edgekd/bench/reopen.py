@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from edgekd.errors import CommandError, DiskFull, HostError, HostTimeout, RunError
+from edgekd.errors import CommandError, ConnectError, DiskFull, HostError, HostTimeout, LinkLost, RunError
 from edgekd.hosts.base import Completed, Host
 from edgekd.units import text_from_s
 
@@ -18,6 +18,7 @@ PATIENCE_S = 600.0  # our choice: long enough for a router that starts anew, or 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _JITTER = 0.3  # so that many who lost the same link do not come back in step
 _PROBE_S = 10.0
+_OF_THE_LINK = (LinkLost, HostTimeout, ConnectError)
 T = TypeVar("T")
 
 
@@ -26,7 +27,8 @@ class Reopening:
 
     put, write, read and remove can be done twice without harm, and are done again over a new link when the old one
     broke. A command is not: whoever runs one knows whether it may run twice, and says so with `lasting`.
-    Errors: as `reopen` at the start; then RunError UNREACHABLE when the board did not answer for `patience_s`.
+    Errors: as `reopen` at the start, where a link that broke after the login is opened again as well; then RunError
+    UNREACHABLE when the board did not answer for `patience_s`, counted from the first failure.
     """
 
     def __init__(
@@ -38,9 +40,9 @@ class Reopening:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._reopen, self._patience_s, self._now, self._sleep = reopen, patience_s, now, sleep
-        self._host = reopen()
-        self.name, self.python = self._host.name, self._host.python
         self.reopened = 0
+        self._host = self._first()
+        self.name, self.python = self._host.name, self._host.python
 
     def __enter__(self) -> Self:
         return self
@@ -72,45 +74,55 @@ class Reopening:
 
     def lasting(self, work: Callable[[Host], T]) -> T:
         """What `work` gives, done again over a new link as long as the link is what failed."""
-        late, fresh = self._now() + self._patience_s, False
+        late, pauses = None, _pauses()
         while True:
             try:
                 return work(self._host)
             except (CommandError, DiskFull, RunError):
                 raise
             except HostError as error:
-                # On a new link, an error of another kind than silence may be the board's own answer.
-                if fresh and not isinstance(error, HostTimeout) and self._answers():
+                # On a new link, an error of another kind may be the board's own answer.
+                if late is not None and not isinstance(error, _OF_THE_LINK) and self._answers():
                     raise
-                self._open_again(late, error)
-                fresh = True
+                late = self._now() + self._patience_s if late is None else late
+                with contextlib.suppress(HostError):
+                    self._host.__exit__(None, None, None)
+                self._host = self._opened(late, pauses, error)
+                self.reopened += 1
+
+    def _first(self) -> Host:
+        """The host for the first time: who proved who it is may be on its way back, who never did is told at once."""
+        try:
+            return self._reopen()
+        except (LinkLost, HostTimeout) as error:
+            return self._opened(self._now() + self._patience_s, _pauses(), error)
 
     def _answers(self) -> bool:
         with contextlib.suppress(HostError):
             return self._host.run(["true"], timeout_s=_PROBE_S).exit_status == 0
         return False
 
-    def _open_again(self, late: float, error: HostError) -> None:
+    def _opened(self, late: float, pauses: Iterator[float], error: HostError) -> Host:
         """A new link, or RunError after `late`; a board that does not prove who it is ends the trying at once."""
-        with contextlib.suppress(HostError):
-            self._host.__exit__(None, None, None)
-        pause_s = _FIRST_PAUSE_S
         while self._now() < late:
-            jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  a pause, not a secret
-            self._sleep(min(pause_s * jitter, max(0.0, late - self._now())))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._sleep(min(next(pauses), max(0.0, late - self._now())))
             try:
-                self._host = self._reopen()
+                return self._reopen()
             except HostError as again:
                 error = again
-                continue
-            self.reopened += 1
-            return
         raise RunError(
-            f"{self.name}: the board did not answer for {text_from_s(self._patience_s)} : {error}. "
+            f"{error}; no link to the board lasted for {text_from_s(self._patience_s)}. "
             "Check the board and the network, then run again",
             state="UNREACHABLE",
         )
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds before each attempt, growing, so that a link that opens and breaks at once is not tried in a hurry."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        yield pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  a pause, not a secret
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def lasting(host: Host, work: Callable[[Host], T]) -> T:

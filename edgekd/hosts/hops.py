@@ -13,6 +13,7 @@ from edgekd.hosts.known_hosts import read_known_hosts
 from edgekd.hosts.link import KEEPALIVE_S, check_identity, host_key, negotiated, paramiko
 from edgekd.hosts.login import authenticate, prepared
 from edgekd.hosts.target import Hop
+from edgekd.hosts.watched import SILENCE_S
 
 _JOIN_S = 5.0
 
@@ -47,7 +48,7 @@ def connected(hops: Sequence[Hop]) -> Link:
             opened.callback(transport.close)
             check_identity(hop.address, host_key(transport), known)
             authenticate(transport, hop, login)
-            transport.set_keepalive(KEEPALIVE_S)
+            transport.watch(ask_s=KEEPALIVE_S, silence_s=SILENCE_S)
             transports.append(transport)
         opened.pop_all()
     return Link(transports[-1], tuple(transports[:-1]))

@@ -5,6 +5,7 @@ Here the server's key is compared with our own file before authentication begins
 connection go on.
 
 Source: the kernel's TCP_USER_TIMEOUT (RFC 5482) ends a connection whose data stay unacknowledged; paramiko issue 2463.
+A middlebox may acknowledge what never arrives, so the server itself is asked, too (watched.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from edgekd.text import printable
 try:
     import paramiko
     from paramiko.ssh_exception import IncompatiblePeer
+
+    from edgekd.hosts.watched import Watched
 except ImportError:
     raise MissingExtra("paramiko", "ssh") from None
 
@@ -46,15 +49,13 @@ _WEAK = {
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
-def negotiated(
-    address: SshAddress, known: list[HostKey], through: paramiko.Transport | None = None
-) -> paramiko.Transport:
+def negotiated(address: SshAddress, known: list[HostKey], through: paramiko.Transport | None = None) -> Watched:
     """An encrypted, not yet authenticated connection; the server is asked for a key of a kind in `known`.
 
     Errors: ConnectError; SecurityError for a server that offers nothing safe, or no key of such a kind.
     """
     wire = _open_socket(address) if through is None else _open_channel(address, through)
-    transport = paramiko.Transport(wire, disabled_algorithms=_WEAK)
+    transport = Watched(wire, disabled_algorithms=_WEAK)
     transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = CONNECT_TIMEOUT_S
     transport.channel_timeout = CONNECT_TIMEOUT_S
     if known:

@@ -13,7 +13,7 @@ from worksite import AGENT, ORDERS, SHORT, result_of, run_on
 from edgekd.bench.detached import DetachedRun, Interrupted, Patience
 from edgekd.bench.journal import new_run
 from edgekd.bench.reopen import Reopening
-from edgekd.errors import Corrupt, HostError, HostTimeout, RunError
+from edgekd.errors import Corrupt, DiskFull, HostError, HostTimeout, LinkLost, RunError
 from edgekd.hosts.base import Completed
 from edgekd.hosts.fake import Answer, FakeHost
 
@@ -115,6 +115,41 @@ def test_a_link_that_cannot_be_opened_again_leaves_the_run_where_it_is() -> None
         result_of(run)
     assert caught.value.state == "UNREACHABLE"
     assert [name for name in run.host.files if name.startswith("runs/")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [LinkLost, HostTimeout])
+def test_a_link_that_breaks_while_the_result_comes_home_leaves_it_there(kind: type[HostError]) -> None:
+    class Breaking(FakeHost):
+        def read(self, remote: str, *, max_bytes: int) -> bytes:
+            raise kind(f"pi: reading {remote}: the link broke")
+
+    run = run_on(Breaking(respond=lambda _, argv: done(argv, RESULT)))
+    with pytest.raises(RunError, match="the link broke") as caught:
+        result_of(run)
+    assert caught.value.state == "UNREACHABLE"
+    assert f"runs/{run.run}/result.json" in run.host.files  # type: ignore[attr-defined]
+
+
+def test_a_disk_too_full_for_the_orders_is_told_as_that() -> None:
+    class Full(FakeHost):
+        def write(self, remote: str, data: bytes) -> None:
+            raise DiskFull(f"pi: no room for {remote}")
+
+    with pytest.raises(DiskFull, match="no room"):
+        result_of(run_on(Full()))
+
+
+def test_clearing_up_waits_once_for_a_board_that_does_not_answer() -> None:
+    asked: list[str] = []
+
+    class Gone(FakeHost):
+        def remove(self, remote: str) -> None:
+            asked.append(remote)
+            raise RunError("no link", state="UNREACHABLE")
+
+    run = run_on(Gone())
+    run.remove()
+    assert asked == [f"runs/{run.run}"]
 
 
 def test_a_second_interruption_while_the_first_still_ends_a_question_is_not_lost() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.bench.reopen import Reopening, lasting
-from edgekd.errors import ConnectError, HostError, HostTimeout, RunError, SecurityError
+from edgekd.errors import ConnectError, HostError, HostTimeout, LinkLost, RunError, SecurityError
 from edgekd.hosts.base import Host
 from edgekd.hosts.fake import Answer, FakeHost
 
@@ -56,6 +56,62 @@ def test_a_broken_link_is_opened_again_and_the_work_is_done() -> None:
         assert (host.name, host.python) == ("fake", "python3")
 
 
+def test_a_link_that_breaks_again_and_again_is_not_the_boards_own_answer() -> None:
+    clock, board = Clock(), Flaky([LinkLost("broke") for _ in range(5)])
+    board.write("a", b"1")
+    with _reopening(lambda: board, clock) as host:
+        assert host.read("a", max_bytes=9) == b"1"
+        assert host.reopened == 5
+    assert clock.pauses[-1] > 10 * clock.pauses[0]
+
+
+def test_links_that_open_and_break_end_with_the_patience() -> None:
+    clock = Clock()
+    host = _reopening(lambda: Flaky([LinkLost("broke")]), clock, patience_s=60.0)
+    with pytest.raises(RunError, match="broke; no link to the board lasted") as caught:
+        host.read("a", max_bytes=9)
+    assert caught.value.state == "UNREACHABLE"
+    assert clock.now_s == pytest.approx(60.0)
+
+
+def test_patience_begins_with_the_failure_and_not_with_the_work() -> None:
+    clock, board = Clock(), FakeHost(TRUE)
+    failures = [LinkLost("broke after a long time")]
+
+    def long_work(host: Host) -> str:
+        if failures:
+            clock.now_s += 500.0
+            raise failures.pop()
+        return host.name
+
+    with _reopening(lambda: board, clock, patience_s=60.0) as host:
+        assert host.lasting(long_work) == "fake"
+
+
+@pytest.mark.parametrize("kind", [LinkLost, HostTimeout])
+def test_a_link_that_breaks_while_the_workspace_is_made_is_opened_again(kind: type[HostError]) -> None:
+    failures = [kind("broke"), ConnectError("no route")]
+
+    def opened() -> Host:
+        if failures:
+            raise failures.pop(0)
+        return Flaky([])
+
+    with _reopening(opened, Clock()) as host:
+        assert host.name == "fake"
+
+
+def test_a_board_that_was_never_reached_is_told_at_once() -> None:
+    clock = Clock()
+
+    def opened() -> Host:
+        raise ConnectError("no such host name")
+
+    with pytest.raises(ConnectError, match="no such host name"):
+        _reopening(opened, clock)
+    assert clock.pauses == []
+
+
 def test_the_boards_own_answer_is_not_asked_for_again_and_again() -> None:
     with _reopening(lambda: Flaky([]), Clock()) as host:
         with pytest.raises(HostError, match="absent cannot be read"):
@@ -74,7 +130,7 @@ def test_pauses_grow_up_to_ten_seconds_with_jitter_until_the_patience_ends() -> 
         return Flaky([HostError("broke")])
 
     host = _reopening(opened, clock, patience_s=60.0)
-    with pytest.raises(RunError, match=r"did not answer for .*: no route") as caught:
+    with pytest.raises(RunError, match=r"no route; no link to the board lasted for 60") as caught:
         host.read("a", max_bytes=9)
     assert caught.value.state == "UNREACHABLE"
     assert clock.now_s == pytest.approx(60.0)

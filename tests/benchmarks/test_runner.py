@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_faults_repeat_with_the_seed_and_cover_a_whole_run() -> None:
     assert drawn == [chaos.faults_of(0, number, usual) for number in range(400)]
     assert drawn != [chaos.faults_of(1, number, usual) for number in range(400)]
     assert {one.kind for one in drawn} == set(chaos.KINDS)
+    assert [one.times for one in drawn[:10]] == [1, 1, 1, 1, None, 1, 1, 1, 1, None]
     for way, most in usual.items():
         moments = [one.after_bytes for one in drawn if one.direction == way]
         assert min(moments) < 0.05 * most
@@ -61,8 +63,9 @@ def test_faults_repeat_with_the_seed_and_cover_a_whole_run() -> None:
 
 def outcome(**changed: Any) -> Any:
     usual = {
-        "number": 0, "kind": "reset", "direction": "up", "after_bytes": 3, "struck": 3, "end": "record", "message": "",
-        "took_s": 1.0, "wrong": False, "lost": False, "late": False, "lock_held": False, "left_behind": 0,
+        "number": 0, "kind": "reset", "direction": "up", "after_bytes": 3, "permanent": False, "struck": 3,
+        "end": "record", "message": "", "again": "", "took_s": 1.0, "wrong": False, "lost": False, "late": False,
+        "lock_held": False, "processes_left": 0, "left_behind": 0,
     }  # fmt: skip
     return chaos.Outcome(**{**usual, **changed})
 
@@ -73,19 +76,47 @@ def test_everything_that_went_wrong_is_counted() -> None:
         outcome(wrong=True, struck=None),
         outcome(lost=True, end="HostError", kind="flip"),
         outcome(late=True, lock_held=True, left_behind=2, end="HostError", took_s=70.0),
+        outcome(kind="flip", permanent=True, processes_left=1, end="HostError", again="record"),
     ]
     found = chaos.summary(outcomes)
     assert [found[name] for name in ("wrong_samples", "lost_samples", "past_deadline", "locks_held")] == [1, 1, 1, 1]
-    assert (found["faults_met"], found["runs_that_left_files"], found["slowest_s"]) == (3, 1, 70.0)
-    assert found["ends"] == {"record": 2, "HostError": 2}
+    assert (found["faults_met"], found["runs_that_left_files"], found["slowest_s"]) == (4, 1, 70.0)
+    assert (found["runs_with_processes_left"], found["found_again"]) == (1, 1)
+    assert found["ends"] == {"HostError": 3, "record": 2}
     text = chaos.text_of(outcomes, plan(), 40, 0)
-    assert "| flip  | 0      | 1         |" in text
+    rows = [line.replace(" ", "") for line in text.splitlines()]
+    assert "|flip|1|0|" in rows
+    assert "|flip,oneveryconnection|1|0|" in rows
 
 
 def test_calm_run_brings_home_what_the_witness_saw(place: Loopback) -> None:
     found = chaos.run(place, 0, chaos.NONE, plan(), 40.0)
     assert (found.end, found.wrong, found.lost, found.late, found.lock_held) == ("record", False, False, False, False)
     assert len(list((place.folder / "witness/run-0/kept").iterdir())) == 1
+
+
+def test_a_fault_that_does_not_come_again_ends_in_a_record_with_the_samples(place: Loopback) -> None:
+    faults = chaos.Faults(kind="reset", after_bytes=200_000, direction="up", times=1)
+    found = chaos.run(place, 5, faults, plan(), 40.0)
+    assert (found.struck, found.end, found.again) == (200_000, "record", "")
+    assert (found.wrong, found.lost, found.lock_held, found.processes_left) == (False, False, False, 0)
+
+
+def test_a_fault_on_every_connection_ends_in_time_and_the_next_call_has_the_record(place: Loopback) -> None:
+    faults = chaos.Faults(kind="close", after_bytes=50_000, direction="up")
+    found = chaos.run(place, 6, faults, plan(patience_s=2.0), 40.0)
+    assert (found.end, found.again, found.permanent) == ("RunError", "record", True)
+    assert (found.wrong, found.lost, found.late, found.lock_held, found.processes_left) == (
+        False, False, False, False, 0,
+    )  # fmt: skip
+
+
+def test_a_process_that_works_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos, "LOCK_PATIENCE_S", 0.1)
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
+        assert chaos._at_work(tmp_path) == 1
+        process.kill()
+    assert chaos._at_work(tmp_path) == 0
 
 
 def test_samples_that_no_agent_wrote_are_found(place: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,72 @@
+"""A link on which nothing comes any more ends, though the kernel's acknowledgements go on; one that is idle stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.errors import HostError, LinkLost
+from edgekd.hosts import hops
+from edgekd.hosts.base import Host
+from edgekd.hosts.open import open_host
+from tests.lab.chaos import ChaosProxy, Faults
+
+SILENCE_S = 1.5
+
+
+@pytest.fixture
+def proxy(board: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChaosProxy]:
+    monkeypatch.setattr(hops, "KEEPALIVE_S", 0.2)
+    monkeypatch.setattr(hops, "SILENCE_S", SILENCE_S)
+    with ChaosProxy(board.port) as opened:
+        yield opened
+
+
+def _opened(board: Any, proxy: ChaosProxy, folder: Path) -> Host:
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{proxy.port} {board.public_host_key}\n")
+    url = f"ssh://{board.user}@127.0.0.1:{proxy.port}"
+    return open_host(url, key=board.key, known_hosts=known, workspace=str(folder / "work"))
+
+
+def test_a_command_that_says_nothing_is_not_taken_for_a_dead_link(
+    board: Any, proxy: ChaosProxy, tmp_path: Path
+) -> None:
+    with _opened(board, proxy, tmp_path) as host:
+        assert host.run(["sleep", str(2 * SILENCE_S)], timeout_s=60).exit_status == 0
+    assert proxy.connections == 1
+
+
+def test_a_link_that_swallows_everything_ends_long_before_the_commands_deadline(
+    board: Any, proxy: ChaosProxy, tmp_path: Path
+) -> None:
+    with _opened(board, proxy, tmp_path) as host:
+        proxy.strike("blackhole")
+        begun = time.monotonic()
+        with pytest.raises(LinkLost, match="the link broke"):
+            host.run(["true"], timeout_s=600)
+        assert time.monotonic() - begun < 60
+        assert host.run(["true"], timeout_s=60).exit_status == 0
+
+
+def test_an_upload_into_a_black_hole_goes_on_over_another_link(board: Any, proxy: ChaosProxy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 8192)
+    proxy.faults = Faults(kind="blackhole", after_bytes=1_000_000, times=1)
+    with _opened(board, proxy, tmp_path) as host:
+        assert host.put(tmp_path / "file", "there")
+    assert [event.kind for event in proxy.events] == ["blackhole"]
+    assert (tmp_path / "work" / "there").read_bytes() == (tmp_path / "file").read_bytes()
+
+
+def test_an_upload_into_black_holes_alone_ends(board: Any, proxy: ChaosProxy, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    proxy.faults = Faults(kind="blackhole", after_bytes=20_000)
+    begun = time.monotonic()
+    with _opened(board, proxy, tmp_path) as host, pytest.raises(HostError):
+        host.put(tmp_path / "file", "there", timeout_s=600)
+    assert time.monotonic() - begun < 60
+    assert len(proxy.events) == 3
