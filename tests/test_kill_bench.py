@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ from edgekd.files import read_json
 from edgekd.record import LatencyRecord, read_record
 
 PATIENCE_S = 60.0
+ON_PIPES = "from edgekd.cli import main; main()"
+ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {ON_PIPES}"
 
 
 def _until(true: Callable[[], Any], what: str) -> Any:
@@ -31,16 +37,19 @@ def _until(true: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"{what} did not happen within {PATIENCE_S:g} s")
 
 
-def _bench(folder: Path) -> subprocess.Popen[str]:
+def _bench(folder: Path, terminal: int | None = None) -> subprocess.Popen[str]:
+    """`edgekd bench` of a tiny model, two processes of 1.5 s; with pipes, or on a terminal of its own."""
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [
         helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
     ])  # fmt: skip
     onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]), folder / "m.onnx")
     argv = ["bench", "m.onnx", "--out", "out", "--processes", "2", "--duration", "1.5 s", "--warmup", "10 ms"]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal) if terminal else {}
     return subprocess.Popen(
-        [sys.executable, "-m", "edgekd", *argv], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", ON_TERMINAL if terminal else ON_PIPES, *argv], cwd=folder, text=True,
         env={**os.environ, "HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}, start_new_session=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )  # fmt: skip
 
 
@@ -98,6 +107,32 @@ def test_a_bench_that_is_interrupted_cancels_its_run_and_goes_on_later(tmp_path:
     assert "the run on the board was cancelled; the same command goes on where this one stopped" in errors
     assert _is_clean(tmp_path)
     assert _entries(tmp_path) == []
+
+
+def test_ctrl_c_at_a_terminal_cancels_the_run(tmp_path: Path) -> None:
+    """The key reaches every process that the terminal has, and still the agent is told by us alone."""
+    keys, terminal = pty.openpty()
+    said = bytearray()
+    with _bench(tmp_path, terminal) as bench:
+        os.close(terminal)
+        with os.fdopen(keys, "r+b", buffering=0) as screen:
+            _until(lambda: _read_now(screen, said) or _going(tmp_path), "the first process")
+            screen.write(b"\x03")
+            _until(lambda: _read_now(screen, said) or bench.poll() is not None, "the end")
+            _read_now(screen, said)
+    assert bench.returncode == 130
+    assert b"the run on the board was cancelled" in said
+    assert b"Traceback" not in said
+    assert _is_clean(tmp_path)
+
+
+def _read_now(screen: FileIO, said: bytearray) -> None:
+    """Take what stands on the terminal now; a terminal that nobody has any more is an error of the system."""
+    while select.select([screen], [], [], 0)[0]:
+        with suppress(OSError):
+            said += screen.read(65536) or b""
+            continue
+        return
 
 
 def test_a_bench_that_is_interrupted_twice_leaves_its_run_and_says_so(tmp_path: Path) -> None:

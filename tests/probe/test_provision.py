@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -62,6 +64,31 @@ def test_locked_wheels_are_installed_over_ssh_and_found_again(board: Any, tmp_pa
         again = provision(host, wheels)
         assert (again.python, again.sent, again.was_there) == (done.python, 0, True)
     assert (steps[0], steps[-1]) == ("sending tinything-1.0-py3-none-any.whl", "installing")
+
+
+OFFLINE = """
+import socket, sys
+from pathlib import Path
+from edgekd.hosts.local import LocalHost
+from edgekd.probe.provision import provision
+try:
+    socket.create_connection(("127.0.0.1", 9), timeout=5)
+except OSError as error:
+    print(error.strerror)
+with LocalHost(Path(sys.argv[1]), python=sys.executable) as host:
+    done = provision(host, Path(sys.argv[2]))
+    print(host.run([done.python, "-c", sys.argv[3]], timeout_s=60).stdout)
+"""
+
+
+def test_provisioning_needs_no_network(tmp_path: Path, wheels: Path) -> None:
+    """In a network namespace of its own, whose only interface is down."""
+    argv = [sys.executable, "-c", OFFLINE, str(tmp_path / "work"), str(wheels), INSTALLED]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--net", *argv], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split("\n")[:2] == ["Network is unreachable", "42 True"], done.stderr
 
 
 def test_a_wheel_that_changed_on_the_way_is_not_installed(
