@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canned_results import HOST, QUICK, RUN, RUNTIME, models_at, result_of_agent
 from fake_agent import done, orders, told
 
 from edgekd.bench import session
@@ -18,33 +19,11 @@ from edgekd.bench.ratio import relative_latency
 from edgekd.bench.results import Result
 from edgekd.bench.sentinel import sentinel_model
 from edgekd.bench.session import _latency_record, artifact_from_file, measure, measure_pairs
-from edgekd.errors import HostError, InputError, MeasureError, RunError
+from edgekd.errors import HostError, InputError, MeasureError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.local import LocalHost
 from edgekd.hosts.open import open_host
-from edgekd.record import Artifact, HostFacts, LatencyRecord, PairedRecord, Runtime, read_record, write_record
-
-QUICK = BenchPlan(
-    processes=2, warmup_s=0.05, min_duration_s=0.1, min_samples=20, dims={"batch": 1, "sequence": 16}, id_limit=50
-)
-HOST = {"machine": "aarch64", "system": "Linux", "python": "3.11", "boot_id": "a", "cores": 4}
-RUNTIME = {"name": "onnxruntime", "version": "1", "providers": ["CPUExecutionProvider"], "threads": 1}
-RUN = {"load_ns": 5, "first_ns": 4, "warmup_ns": [3], "samples_ns": [2] * 20}
-
-
-def _models(*paths: Path) -> list[tuple[Path, Artifact]]:
-    return [(path, artifact_from_file(path)) for path in paths]
-
-
-def _result(**changed: Any) -> dict[str, Any]:
-    whole = {
-        "format": 1,
-        "host": HOST,
-        "runtime": RUNTIME,
-        "clock": "CLOCK_MONOTONIC_RAW",
-        "runs": [{"shapes": {"input_ids": [1, 16]}, "run": RUN}],
-    }
-    return {**whole, **changed}
+from edgekd.record import HostFacts, LatencyRecord, PairedRecord, Runtime, read_record, write_record
 
 
 def _board(*results: bytes | dict[str, Any] | None, exit_status: int | None = 0, stderr: bytes = b"") -> FakeHost:
@@ -73,7 +52,7 @@ def test_a_staged_board_is_tuned_watched_and_put_back(
         (policy.parent.parent / f"cpu{core}").mkdir()
         (policy.parent.parent / f"cpu{core}" / "cpufreq").symlink_to("../cpufreq/policy0")
     with LocalHost(tmp_path / "work") as host:
-        (record,) = measure(host, _models(classifier), dataclasses.replace(QUICK, tune=True))
+        (record,) = measure(host, models_at(classifier), dataclasses.replace(QUICK, tune=True))
     assert record.host.governor == "performance"
     assert record.host.tuned is not None
     assert [line.partition(": ")[2] for line in record.host.tuned] == ["performance instead of ondemand"]
@@ -87,7 +66,7 @@ def test_a_staged_board_is_tuned_watched_and_put_back(
 def test_records_of_real_processes_are_whole_and_alike_however_the_board_is_reached(
     kind: str, request: pytest.FixtureRequest, classifier: Path, wider_classifier: Path, tmp_path: Path
 ) -> None:
-    models = _models(classifier, wider_classifier)
+    models = models_at(classifier, wider_classifier)
     if kind == "local":
         host: Any = LocalHost(tmp_path / "work")
     else:
@@ -124,7 +103,7 @@ def test_pairs_of_a_model_with_itself_are_near_one(tmp_path: Path) -> None:
     sentinel = sentinel_model(tmp_path / "sentinel.onnx")
     stored: list[PairedRecord] = []
     (record,) = measure_pairs(
-        LocalHost(tmp_path / "work"), _models(sentinel), sentinel, QUICK, pairs=40, on_record=stored.append
+        LocalHost(tmp_path / "work"), models_at(sentinel), sentinel, QUICK, pairs=40, on_record=stored.append
     )
     assert stored == [record]
     assert len(record.run.model_ns) == 40
@@ -140,7 +119,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def test_measured_models_stay_on_the_host(classifier: Path, workspace: Path) -> None:
-    models = _models(classifier)
+    models = models_at(classifier)
     measure(LocalHost(workspace), models, QUICK)
     assert f"{models[0][1].sha256}.onnx" in {path.name for path in (workspace / "blobs").iterdir()}
 
@@ -148,7 +127,7 @@ def test_measured_models_stay_on_the_host(classifier: Path, workspace: Path) -> 
 def test_paired_models_leave_the_host_and_the_sentinel_stays(
     classifier: Path, wider_classifier: Path, workspace: Path
 ) -> None:
-    models = _models(classifier, classifier, wider_classifier)
+    models = models_at(classifier, classifier, wider_classifier)
     assert len(measure_pairs(LocalHost(workspace), models, classifier, QUICK, pairs=2)) == 3
     left = {path.name for path in (workspace / "blobs").iterdir() if path.suffix == ".onnx"}
     assert left == {f"{models[0][1].sha256}.onnx"}
@@ -157,7 +136,7 @@ def test_paired_models_leave_the_host_and_the_sentinel_stays(
 def test_paired_model_that_fails_leaves_the_host_too(classifier: Path, wider_classifier: Path, workspace: Path) -> None:
     plan = BenchPlan(dims={"batch": 1})
     with pytest.raises(InputError, match="free dimension"):
-        measure_pairs(LocalHost(workspace), _models(wider_classifier), classifier, plan)
+        measure_pairs(LocalHost(workspace), models_at(wider_classifier), classifier, plan)
     left = {path.name for path in (workspace / "blobs").iterdir() if path.suffix == ".onnx"}
     assert left == {f"{artifact_from_file(classifier).sha256}.onnx"}
 
@@ -169,21 +148,21 @@ def test_board_where_another_measurement_runs_is_a_host_error(
     with (workspace / "lock").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(HostError, match="local: tiny: another measurement runs there"):
-            measure(LocalHost(workspace), _models(classifier), QUICK)
+            measure(LocalHost(workspace), models_at(classifier), QUICK)
     (workspace / "lock").write_text("stale")
-    assert len(measure(LocalHost(workspace), _models(classifier), QUICK)) == 1
+    assert len(measure(LocalHost(workspace), models_at(classifier), QUICK)) == 1
 
 
 def _padded(size: int, run: dict[str, Any]) -> bytes:
-    return json.dumps(_result(runs=[{"shapes": {}, "run": run}])).encode().ljust(size)
+    return json.dumps(result_of_agent(runs=[{"shapes": {}, "run": run}])).encode().ljust(size)
 
 
 def test_result_longer_than_the_plan_allows_is_not_read(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_MAX_SAMPLES", 100)
     most = 100 * 24 + 2**20
-    assert measure(_board(_padded(most, RUN)), _models(classifier), QUICK)
+    assert measure(_board(_padded(most, RUN)), models_at(classifier), QUICK)
     with pytest.raises(MeasureError, match=f"longer than the {most} bytes expected"):
-        measure(_board(_padded(most + 1, RUN)), _models(classifier), QUICK)
+        measure(_board(_padded(most + 1, RUN)), models_at(classifier), QUICK)
 
 
 def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> None:
@@ -193,9 +172,9 @@ def test_result_longer_than_the_pairs_allow_is_not_read(classifier: Path) -> Non
         board = _board(_padded(size, run))
         if refused:
             with pytest.raises(MeasureError, match=f"longer than the {most} bytes expected"):
-                measure_pairs(board, _models(classifier), classifier, QUICK, pairs=3)
+                measure_pairs(board, models_at(classifier), classifier, QUICK, pairs=3)
         else:
-            assert measure_pairs(board, _models(classifier), classifier, QUICK, pairs=3)
+            assert measure_pairs(board, models_at(classifier), classifier, QUICK, pairs=3)
 
 
 def test_plan_that_wants_more_samples_than_usual_gets_them(classifier: Path) -> None:
@@ -203,10 +182,10 @@ def test_plan_that_wants_more_samples_than_usual_gets_them(classifier: Path) -> 
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
         seen.append(orders(host, argv))
-        return done(argv, _result())
+        return done(argv, result_of_agent())
 
     for wanted in (100, 3_000_000):
-        measure(FakeHost(respond=respond), _models(classifier), BenchPlan(processes=1, min_samples=wanted))
+        measure(FakeHost(respond=respond), models_at(classifier), BenchPlan(processes=1, min_samples=wanted))
     assert [(one["max_samples"], one["lock_wait_s"]) for one in seen] == [(2_000_000, 60), (6_000_000, 60)]
 
 
@@ -214,18 +193,18 @@ def test_each_paired_record_is_handed_over_before_the_next_model_begins(
     classifier: Path, wider_classifier: Path
 ) -> None:
     paired = {"load_ns": 5, "model_ns": [2, 2], "sentinel_ns": [1, 1, 1]}
-    good = _result(runs=[{"shapes": {}, "run": paired}])
+    good = result_of_agent(runs=[{"shapes": {}, "run": paired}])
     stored: list[PairedRecord] = []
     with pytest.raises(MeasureError):
         measure_pairs(
-            _board(good, b"{"), _models(classifier, wider_classifier), classifier, QUICK, on_record=stored.append
+            _board(good, b"{"), models_at(classifier, wider_classifier), classifier, QUICK, on_record=stored.append
         )
     assert [record.artifact.name for record in stored] == ["tiny"]
 
 
 def test_model_is_sent_once_and_each_run_leaves_nothing_behind(classifier: Path) -> None:
-    board = _board(_result())
-    (record,) = measure(board, _models(classifier), QUICK)
+    board = _board(result_of_agent())
+    (record,) = measure(board, models_at(classifier), QUICK)
     assert isinstance(record, LatencyRecord)
     assert len(record.samples_ns) == 40
     assert len(board.sent) == 2
@@ -243,24 +222,24 @@ def test_model_is_sent_once_and_each_run_leaves_nothing_behind(classifier: Path)
         b'{"format": 1, "format": 1}',
         b'{"format": 2}',
         b'{"format": 1}',
-        json.dumps(_result(runs=[])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": []}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [0]}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [1.5]}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [2**63]}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "load_ns": float("nan")}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": {**RUN, "surprise": 1}}])).encode(),
-        json.dumps(_result(runs=[{"shapes": {}, "run": [1]}])).encode(),
-        json.dumps(_result(host={**HOST, "cores": "four"})).encode(),
-        json.dumps(_result(host=None)).encode(),
-        json.dumps(_result(runtime={})).encode(),
-        json.dumps(_result(clock=7)).encode(),
+        json.dumps(result_of_agent(runs=[])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": []}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [0]}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [1.5]}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "samples_ns": [2**63]}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "load_ns": float("nan")}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": {**RUN, "surprise": 1}}])).encode(),
+        json.dumps(result_of_agent(runs=[{"shapes": {}, "run": [1]}])).encode(),
+        json.dumps(result_of_agent(host={**HOST, "cores": "four"})).encode(),
+        json.dumps(result_of_agent(host=None)).encode(),
+        json.dumps(result_of_agent(runtime={})).encode(),
+        json.dumps(result_of_agent(clock=7)).encode(),
         None,
     ],
 )
 def test_damaged_result_is_a_measure_error(damaged: bytes | None, classifier: Path) -> None:
     with pytest.raises(MeasureError, match="fake: tiny"):
-        measure(_board(damaged), _models(classifier), QUICK)
+        measure(_board(damaged), models_at(classifier), QUICK)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +258,7 @@ def test_error_of_the_agent_becomes_one_of_ours(kind: str, error: type[Exception
     failed = {"kind": kind, "message": "said\n\x1b[2J so"}
     board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "EXITED", exit_status=3, error=failed)))
     with pytest.raises(error, match=r"fake: tiny: said \\x1b\[2J so"):
-        measure(board, _models(classifier), QUICK)
+        measure(board, models_at(classifier), QUICK)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +268,7 @@ def test_error_of_the_agent_becomes_one_of_ours(kind: str, error: type[Exception
 def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, classifier: Path) -> None:
     board = _board(None, exit_status=exit_status, stderr=b"Traceback\nSyntaxError: no\n")
     with pytest.raises(HostError, match=said):
-        measure(board, _models(classifier), QUICK)
+        measure(board, models_at(classifier), QUICK)
     # A run that nobody can ask about is left where it is.
     assert bool([name for name in board.files if name.startswith("runs/")]) == (exit_status is None)
 
@@ -297,74 +276,13 @@ def test_agent_that_crashes_is_a_host_error(exit_status: int | None, said: str, 
 def test_board_that_rebooted_in_between_is_a_measure_error_and_what_was_kept_is_dropped(
     classifier: Path, tmp_path: Path
 ) -> None:
-    board, journal = _board(_result(), _result(host={**HOST, "boot_id": "b"})), Journal(tmp_path / "runs")
+    board, journal = (
+        _board(result_of_agent(), result_of_agent(host={**HOST, "boot_id": "b"})),
+        Journal(tmp_path / "runs"),
+    )
     with pytest.raises(MeasureError, match="rebooted"):
-        measure(board, _models(classifier), QUICK, journal=journal)
+        measure(board, models_at(classifier), QUICK, journal=journal)
     assert list(tmp_path.iterdir()) == []
-
-
-class Unreachable(FakeHost):
-    """A board that answers `answers` questions, and then is gone until there are more."""
-
-    def __init__(self, answers: int) -> None:
-        super().__init__(respond=lambda _, argv: done(argv, _result()))
-        self.answers = answers
-
-    def run(self, argv: Any, *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Any:
-        if not self.answers:
-            self.runs.append(tuple(argv))
-            raise HostError("pi: the link broke while a command ran")
-        self.answers -= 1
-        return super().run(argv, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
-
-
-def test_what_came_home_is_kept_and_what_was_begun_is_taken_up_by_its_name(classifier: Path, tmp_path: Path) -> None:
-    board, journal = Unreachable(1), Journal(tmp_path / "runs")
-    for _ in range(2):
-        with pytest.raises(RunError) as caught:
-            measure(board, _models(classifier), QUICK, journal=journal)
-        assert caught.value.state == "UNREACHABLE"
-    first, lost, again = (argv[3] for argv in board.runs)
-    assert len({first, lost, again}) == 2
-    assert lost == again
-    board.answers = 9
-    (record,) = measure(board, _models(classifier), QUICK, journal=journal)
-    assert len(record.runs) == 2
-    assert [argv[3] for argv in board.runs][3:] == [lost]
-    assert not [name for name in board.files if name.startswith("runs/")]
-    assert len(list((tmp_path / "runs").glob("*.result"))) == 2
-    journal.clear()
-
-
-def test_models_of_a_run_that_goes_on_without_us_stay_where_it_loads_them(classifier: Path, tmp_path: Path) -> None:
-    board = Unreachable(0)
-    with pytest.raises(RunError):
-        measure_pairs(board, _models(classifier), sentinel_model(tmp_path / "s.onnx"), QUICK, journal=Journal(tmp_path))
-    assert f"blobs/{artifact_from_file(classifier).sha256}.onnx" in board.files
-
-
-def test_a_model_that_is_named_twice_has_runs_of_its_own_each_time(classifier: Path, tmp_path: Path) -> None:
-    def respond(_: FakeHost, argv: tuple[str, ...]) -> Answer:
-        return done(argv, _result() if plain else _result(runs=[{"shapes": {}, "run": paired}]))
-
-    paired = {"load_ns": 5, "model_ns": [2], "sentinel_ns": [1, 1]}
-    for plain in (True, False):
-        board, journal = FakeHost(respond=respond), Journal(tmp_path / f"runs-{plain}")
-        if plain:
-            measure(board, _models(classifier, classifier), QUICK, journal=journal)
-        else:
-            measure_pairs(board, _models(classifier, classifier), classifier, QUICK, pairs=1, journal=journal)
-        assert len({argv[3] for argv in board.runs}) == len(board.runs) == (4 if plain else 2)
-
-
-def test_a_run_that_failed_is_forgotten_and_the_next_one_is_new(classifier: Path, tmp_path: Path) -> None:
-    board = FakeHost(respond=lambda _, argv: Answer(stdout=told(argv, "TIMEOUT")))
-    for _ in range(2):
-        with pytest.raises(RunError) as caught:
-            measure(board, _models(classifier), QUICK, journal=Journal(tmp_path / "runs"))
-        assert caught.value.state == "TIMEOUT"
-    assert len({argv[3] for argv in board.runs}) == 2
-    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classifier: Path) -> None:
@@ -375,9 +293,9 @@ def test_record_keeps_the_planned_number_of_runs_so_that_a_lost_one_shows(classi
 
 
 def test_facts_before_and_after_span_all_processes(classifier: Path) -> None:
-    first = _result(host={**HOST, "load_before": 0.1, "load_after": 0.2, "throttled_before": "0x0"})
-    last = _result(host={**HOST, "load_before": 0.3, "load_after": 0.4, "throttled_after": "0x40000"})
-    (record,) = measure(_board(first, last), _models(classifier), QUICK)
+    first = result_of_agent(host={**HOST, "load_before": 0.1, "load_after": 0.2, "throttled_before": "0x0"})
+    last = result_of_agent(host={**HOST, "load_before": 0.3, "load_after": 0.4, "throttled_after": "0x40000"})
+    (record,) = measure(_board(first, last), models_at(classifier), QUICK)
     assert (record.host.load_before, record.host.load_after) == (0.1, 0.4)
     assert [text for text in record.warnings if text.startswith("throttled")]
 
@@ -385,23 +303,23 @@ def test_facts_before_and_after_span_all_processes(classifier: Path) -> None:
 def test_model_that_changed_since_it_was_named_is_refused(classifier: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(classifier.read_bytes())
-    models = _models(path)
+    models = models_at(path)
     path.write_bytes(path.read_bytes() + b"\x08\x08")
     with pytest.raises(InputError, match="changed after"):
-        measure(_board(_result()), models, QUICK)
+        measure(_board(result_of_agent()), models, QUICK)
 
 
 def test_no_model_and_no_pair_are_input_errors(classifier: Path) -> None:
     with pytest.raises(InputError, match="no model"):
         measure(FakeHost(), [], QUICK)
     with pytest.raises(InputError, match="pairs"):
-        measure_pairs(FakeHost(), _models(classifier), classifier, QUICK, pairs=0)
+        measure_pairs(FakeHost(), models_at(classifier), classifier, QUICK, pairs=0)
 
 
 def test_shape_that_is_missing_is_an_input_error_with_the_remedy(classifier: Path, tmp_path: Path) -> None:
     plan = BenchPlan(processes=1, dims={})
     with pytest.raises(InputError, match="--shape input_ids="):
-        measure(LocalHost(tmp_path / "work"), _models(classifier), plan)
+        measure(LocalHost(tmp_path / "work"), models_at(classifier), plan)
 
 
 def test_board_without_the_runtime_is_told_what_to_install(classifier: Path, tmp_path: Path) -> None:
@@ -409,12 +327,12 @@ def test_board_without_the_runtime_is_told_what_to_install(classifier: Path, tmp
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     bare.chmod(0o755)
     with pytest.raises(HostError, match="pip install onnxruntime numpy"):
-        measure(LocalHost(tmp_path / "work", python=str(bare)), _models(classifier), QUICK)
+        measure(LocalHost(tmp_path / "work", python=str(bare)), models_at(classifier), QUICK)
 
 
 def test_board_without_python_is_told_how_to_name_one(classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(HostError, match="--python"):
-        measure(LocalHost(tmp_path / "work", python="no-such-python"), _models(classifier), QUICK)
+        measure(LocalHost(tmp_path / "work", python="no-such-python"), models_at(classifier), QUICK)
 
 
 def test_session_starts_without_heavy_libraries() -> None:
