@@ -63,7 +63,7 @@ class ShortPlan(BenchPlan):
 
     @property
     def latest_s(self) -> float:
-        """When all has to be over: the run, the patience with the link, and two silences noticed before and after it."""
+        """When all has to be over: the run, the patience with the link, and two silences before and two after it."""
         return self.deadline_s + self.patience_s + 4 * SILENCE_S
 
 
