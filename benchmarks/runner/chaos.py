@@ -63,8 +63,8 @@ class ShortPlan(BenchPlan):
 
     @property
     def latest_s(self) -> float:
-        """When all has to be over: the run, the patience with the link, and a silence noticed before and after."""
-        return self.deadline_s + self.patience_s + 2 * SILENCE_S
+        """When all has to be over: the run, the patience with the link, and two silences before and two after it."""
+        return self.deadline_s + self.patience_s + 4 * SILENCE_S
 
 
 @dataclass(frozen=True)

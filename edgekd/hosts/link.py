@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 from collections.abc import Iterator
 
 from edgekd.errors import ConnectError, MissingExtra, SecurityError
@@ -32,7 +33,7 @@ except ImportError:
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 # paramiko is named here so that every module of this folder gets it, or MissingExtra, in one place.
-__all__ = ["BROKEN", "check_identity", "host_key", "negotiated", "paramiko"]
+__all__ = ["BROKEN", "NONSENSE", "check_identity", "host_key", "negotiated", "paramiko"]
 
 # Each address of a name gets that long, so that a broken IPv6 does not keep a good IPv4 waiting.
 DIAL_TIMEOUT_S = 10.0
@@ -40,6 +41,8 @@ CONNECT_TIMEOUT_S = 15.0
 LINK_TIMEOUT_S = 15.0
 KEEPALIVE_S = 5
 BROKEN = (paramiko.SSHException, EOFError, OSError)
+# Before the keys are agreed on nothing is authenticated, and paramiko stumbles over a turned bit in Python's own ways.
+NONSENSE = (ValueError, LookupError, ArithmeticError, TypeError, struct.error)
 
 # CBC is what the Terrapin attack (CVE-2023-48795) needed in paramiko; MD5 and SHA-1 are broken as hashes.
 _WEAK = {
@@ -86,6 +89,10 @@ def _agreement(transport: paramiko.Transport, address: SshAddress, known: list[H
     except (EOFError, OSError):
         transport.close()
         raise ConnectError(f"{address.url}: closed the connection at once. Is this really an SSH server?") from None
+    except NONSENSE as error:
+        transport.close()
+        said = printable(str(error), 200)
+        raise ConnectError(f"{address.url}: what it says is no SSH or arrived damaged ({said}). Try again") from None
 
 
 def host_key(transport: paramiko.Transport) -> HostKey:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekd.errors import ConnectError, InputError, SecurityError
 from edgekd.files import read_bytes
-from edgekd.hosts.link import BROKEN, paramiko
+from edgekd.hosts.link import BROKEN, NONSENSE, paramiko
 from edgekd.hosts.target import Hop
 from edgekd.text import listing, printable
 
@@ -50,7 +50,7 @@ def authenticate(transport: paramiko.Transport, hop: Hop, login: Prepared) -> No
             left = _by_keys(transport, user, login)
     except paramiko.AuthenticationException:
         raise ConnectError(f"{address.name}: {_refused(hop)}") from None
-    except BROKEN as error:
+    except (*BROKEN, *NONSENSE) as error:
         said = printable(str(error), 200)
         raise ConnectError(f"{address.name}: the connection ended while logging in ({said})") from None
     if left:

@@ -36,6 +36,8 @@ from edgekd.units import text_from_bytes
 
 ATTEMPTS = 3
 _PAUSE_S = 1.0  # before the second attempt; four times that before the third
+# A link that is silent costs half a minute each time; whoever opens links again with more patience is to know soon.
+_RETRY_S = 20.0
 # What a board needs beside the file itself: a result, a log, what the file system keeps of both.
 SPARE_BYTES = 1 << 20
 _CLEANING_S = 20.0
@@ -86,18 +88,20 @@ def bring_file(board: Carrier, local: Path, place: str, *, timeout_s: float) -> 
 def bring(board: Carrier, content: Content, place: str, *, timeout_s: float) -> bool:
     """Make `place` on the board hold `content`; False when it did so before, by the board's own hash.
 
-    A link that breaks or stalls is tried again, up to ATTEMPTS in all; what would fail again the same way is not.
+    A link that breaks or stalls is tried again, up to ATTEMPTS in all, of which none begins later than _RETRY_S after
+    the first failure; what would fail again the same way is not.
     Errors: DiskFull, HostTimeout after `timeout_s`, LinkLost, ConnectError, HostError.
     """
-    end = time.monotonic() + timeout_s
+    end = late = time.monotonic() + timeout_s
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _bring_once(board, content, place, end)
         except (LinkLost, Stalled, ConnectError) as error:
             # A board that was never reached will not be now; one that was may be on its way back.
             first = attempt == 1 and isinstance(error, ConnectError)
-            if first or attempt == ATTEMPTS or time.monotonic() >= end:
+            if first or attempt == ATTEMPTS or time.monotonic() >= late:
                 raise
+            late = min(late, time.monotonic() + _RETRY_S)
             time.sleep(_PAUSE_S * attempt**2)
     raise AssertionError  # the last attempt returns or raises
 

@@ -15,6 +15,7 @@ from edgekd.hosts.grammar import SshAddress
 from edgekd.hosts.hops import connected
 from edgekd.hosts.open import open_host
 from edgekd.hosts.target import Hop, Login
+from tests.lab.chaos import ChaosProxy, Direction, Faults
 
 
 @pytest.fixture
@@ -214,3 +215,26 @@ def test_nothing_that_turns_checks_off_or_asks_for_more_is_named_anywhere() -> N
     assert len(sources) > 100
     found = [(path.name, word) for path, text in sources.items() for word in words if word in text]
     assert found == []
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_bit_turned_in_the_handshake_is_never_a_bug_of_ours(
+    board: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT_S", 0.5)  # a turned length is waited for
+    known = tmp_path / "known"
+    for after in range(60, 1000, 90):
+        with ChaosProxy(board.port, Faults(kind="flip", after_bytes=after, direction=direction), seed=after) as proxy:
+            known.write_text(f"[127.0.0.1]:{proxy.port} {board.public_host_key}\n")
+            url = f"ssh://{board.user}@127.0.0.1:{proxy.port}"
+            with pytest.raises((ConnectError, SecurityError)):
+                open_host(url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_a_name_of_an_algorithm_that_is_no_text_is_told_as_damage(board: Any, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    with ChaosProxy(board.port, Faults(kind="flip", after_bytes=204, direction="down"), seed=36) as proxy:
+        known.write_text(f"[127.0.0.1]:{proxy.port} {board.public_host_key}\n")
+        url = f"ssh://{board.user}@127.0.0.1:{proxy.port}"
+        with pytest.raises(ConnectError, match="no SSH or arrived damaged"):
+            open_host(url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
