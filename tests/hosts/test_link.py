@@ -237,5 +237,5 @@ def test_a_name_of_an_algorithm_that_is_no_text_is_told_as_damage(board: Any, tm
         known.write_text(f"[127.0.0.1]:{proxy.port} {board.public_host_key}\n")
         url = f"ssh://{board.user}@127.0.0.1:{proxy.port}"
         # Which of the two threads of a connection meets the damage first is chance, and with it the words.
-        with pytest.raises(ConnectError, match="arrived damaged|closed the connection|could be agreed on"):
+        with pytest.raises(ConnectError, match=r"arrived damaged|closed the connection|could be agreed on"):
             open_host(url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
