@@ -21,13 +21,12 @@ import json
 import os
 import select
 import signal
-import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .facts import load, read_int, read_text, said_by, system_root, temperature_c, throttled
+from .forks import forked
 from .texts import memory_table, power_mode, thermal_status
 
 PERIOD_S, MOST_TICKS, ANDROID_EVERY, STOP_WAIT_S = 1.0, 512, 10, 30.0
@@ -205,31 +204,19 @@ def start(root: Optional[str] = None, period_s: float = PERIOD_S) -> Optional[Wa
     root = system_root() if root is None else root
     cores = watched_cores()
     from_parent, stop_end = os.pipe()
-    answer_end, to_parent = os.pipe()
-    try:
-        pid = os.fork()
-    except OSError:
-        for end in (from_parent, stop_end, answer_end, to_parent):
-            os.close(end)
-        return None
-    if pid:
-        os.close(from_parent)
-        os.close(to_parent)
-        return Watch(pid, stop_end, answer_end)
-    status = 1
-    try:
-        os.close(stop_end)
-        os.close(answer_end)
+
+    def look() -> bytes:
         step_aside(cores)
-        table = watching(root, cores, from_parent, period_s)
-        with os.fdopen(to_parent, "wb") as stream:
-            stream.write(json.dumps(table).encode())
-        status = 0
-    except BaseException:  # noqa: BLE001  a forked process must never return into its parent's code
-        traceback.print_exc()
+        return json.dumps(watching(root, cores, from_parent, period_s)).encode()
+
+    try:
+        pid, answer_end = forked(look, not_its=[stop_end])
+    except OSError:
+        os.close(stop_end)
+        return None
     finally:
-        sys.stderr.flush()
-        os._exit(status)
+        os.close(from_parent)
+    return Watch(pid, stop_end, answer_end)
 
 
 def stop(watch: Optional[Watch]) -> Optional[Dict[str, Any]]:

@@ -6,14 +6,13 @@ import contextlib
 import functools
 import json
 import os
-import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .facts import lasting_facts, passing_facts, system_root
 from .failures import AgentError, first_line, module
+from .forks import forked
 from .timing import PROVIDER, clock, measured
 from .tune import tuned
 from .watch import beside
@@ -33,24 +32,15 @@ def in_child(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
 
     A fork, so that the libraries are loaded once: before any session, while there are no threads.
     """
-    from_child, to_parent = os.pipe()
-    child = os.fork()
-    if not child:
-        status = 1
+
+    def answer_of_work() -> bytes:
         try:
-            try:
-                answer = {"value": work()}  # type: Dict[str, Any]
-            except AgentError as error:
-                answer = {"error": error.args}
-            with os.fdopen(to_parent, "wb") as stream:
-                stream.write(json.dumps(answer).encode())
-            status = 0
-        except BaseException:  # noqa: BLE001  a forked process must never return into its parent's code
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    os.close(to_parent)
+            answer = {"value": work()}  # type: Dict[str, Any]
+        except AgentError as error:
+            answer = {"error": error.args}
+        return json.dumps(answer).encode()
+
+    child, from_child = forked(answer_of_work)
     with os.fdopen(from_child, "rb") as stream:
         said = stream.read()
     _, status = os.waitpid(child, 0)

@@ -161,6 +161,14 @@ def test_it_ends_with_a_starter_that_is_killed() -> None:
     starter.wait()
 
 
+def test_it_says_nothing_after_the_last_words_of_a_starter_that_ended() -> None:
+    code = f"import sys; sys.path.insert(0, {ROOT!r})\nfrom edgekd.bench.agent import watch\nimport os\n"
+    code += "watch.start()\nprint('no GPU', file=sys.stderr, flush=True)\nos.abort()"
+    said = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=30, check=False)
+    assert said.returncode == -signal.SIGABRT
+    assert said.stderr == b"no GPU\n"  # run() reads until the side process, which holds the same stream, has ended too
+
+
 def test_thinning_keeps_everything_bad() -> None:
     blank = dict.fromkeys(watch.tick("/nonexistent/", [], 0.0))
     first = {**blank, "at_s": 1.0, "clock_hz": 5, "governor": "a", "temperature_c": 80.0, "throttled": "0x1",
