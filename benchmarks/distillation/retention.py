@@ -166,14 +166,15 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--case", action="append", choices=list(CASES))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=1, help="where other folders have the seeds before it")
+    parser.add_argument("--seeds", type=int, default=3, help="up to which one")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--work", type=Path, default=Path("runs/retention"))
     parser.add_argument("--write", action="store_true", help="add what is finished to the results")
     asked = parser.parse_args()
     begun = time.monotonic()
     cases = {name: Case(name, asked.work / name) for name in asked.case or CASES}
-    for seed in range(1, asked.seeds + 1):
+    for seed in range(asked.first_seed, asked.seeds + 1):
         for name, case in cases.items():
             for size in CASES[name]:
                 if case.student(size, seed) is None and time.monotonic() - begun < 60 * asked.minutes:
