@@ -157,6 +157,16 @@ class Budget(Model):
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
+# Which of them transformers knows and this machine has is asked before the first training, not of every reader.
+Tracker = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError(f"found {names}, expected each once")
+    return names
+
+
 _SIMILARITY = "similarity_temperature"
 _NO_LABELS = "there are no labels"
 _WITHOUT_LABELS = {
@@ -171,7 +181,10 @@ _WITHOUT_LABELS = {
 
 
 class Recipe(Model):
-    """Everything a run needs. See docs/recipe.md; `edgekd schema recipe` prints the JSON Schema."""
+    """Everything a run needs. See docs/recipe.md; `edgekd schema recipe` prints the JSON Schema.
+
+    `report_to` names the programs that are told how trainings go, such as tensorboard.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     task: TaskName
@@ -187,6 +200,7 @@ class Recipe(Model):
     parity: Parity = Parity()
     bench: Bench = Bench()
     budget: Budget = Budget()
+    report_to: Annotated[list[Tracker], AfterValidator(_each_once)] = []  # noqa: RUF012  see precisions
 
     @field_validator("precisions")
     @classmethod

@@ -15,6 +15,7 @@ from typing_extensions import override
 from edgekd.distill import processes
 from edgekd.distill.checkpoints import Checkpoint, checkpoint_folder, keep_only, newest, seal
 from edgekd.distill.features import FeatureTeacher
+from edgekd.distill.reporting import Curve, Reporting, curve_of, reporters, run_name
 from edgekd.distill.scaffold import Dropping, Scaffold
 from edgekd.distill.schedule import Level, level_at
 from edgekd.distill.settings import (
@@ -67,6 +68,7 @@ class Course:
     on_progress: OnProgress | None
     features: FeatureTeacher | None = None
     scaffold: Scaffold | None = None
+    reporting: Reporting | None = None
 
 
 @dataclass
@@ -99,9 +101,10 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         if start.stopped is not None:
             return start.history, start.stopped
     recorder = _Recorder(course, phase, clock, () if start is None else start.history)
+    told = _reporters(course, phase, 0 if start is None else start.history[-1].step - phase.first_step)
     trainer = DistillationTrainer(
         course.model,
-        _arguments(phase, course.settings),
+        _arguments(phase, course),
         train_dataset=course.train_set,
         eval_dataset=course.validation_set,
         task=course.settings.task,
@@ -112,9 +115,12 @@ def run_phase(course: Course, phase: Phase, clock: Clock) -> tuple[tuple[EpochRe
         loss=course.settings.loss,
         features=None if phase.labels_alone else course.features,
         pad_token_id=course.pad_token_id,
-        callbacks=[recorder, *_dropping(course, phase)],
+        callbacks=[recorder, *_dropping(course, phase), *told],
     )
     recorder.trainer = trainer
+    for each in told:
+        if isinstance(each, Curve):
+            each.trainer = trainer
     # Making a trainer seeds all processes alike; dropout should fall differently on the rows of each.
     torch.manual_seed(phase.seed + processes.rank())
     trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
@@ -125,11 +131,18 @@ def _dropping(course: Course, phase: Phase) -> list[Dropping]:
     return [] if course.scaffold is None else [Dropping(course.scaffold, for_good=phase.labels_alone)]
 
 
-def _arguments(phase: Phase, settings: TrainingSettings) -> TrainingArguments:
+def _reporters(course: Course, phase: Phase, step: int) -> list[TrainerCallback]:
+    told = reporters(course.reporting, phase.folder.parent.name, phase.folder.name, step=step)
+    return [*told, curve_of(phase.all_steps - phase.first_step)] if told else []
+
+
+def _arguments(phase: Phase, course: Course) -> TrainingArguments:
+    settings, reporting = course.settings, course.reporting
+    named = {} if reporting is None else {"run_name": run_name(reporting, phase.folder.name)}
     return training_arguments(
-        phase.folder, settings, num_train_epochs=phase.epochs, learning_rate=phase.learning_rate, seed=phase.seed,
-        data_seed=phase.seed, warmup_steps=settings.warmup, lr_scheduler_type="cosine", eval_strategy="epoch",
-        save_strategy="epoch", logging_strategy="epoch",
+        phase.folder, settings, **named, num_train_epochs=phase.epochs, learning_rate=phase.learning_rate,
+        seed=phase.seed, data_seed=phase.seed, warmup_steps=settings.warmup, lr_scheduler_type="cosine",
+        eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch",
     )  # fmt: skip
 
 

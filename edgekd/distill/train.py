@@ -26,6 +26,7 @@ from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
 from edgekd.distill.rates import distances
+from edgekd.distill.reporting import Reporting, check_reporting
 from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.schedule import highest
 from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
@@ -50,6 +51,7 @@ def train(
     pad_token_id: int | None = None,
     on_progress: OnProgress | None = None,
     save: Callable[[TrainingResult], None] | None = None,
+    reporting: Reporting | None = None,
 ) -> TrainingResult:
     """What the training did; `model` then holds the weights of the best epoch and is in evaluation mode.
 
@@ -59,6 +61,7 @@ def train(
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
     the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
     They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
+    `reporting` says which other programs are told on the way (edgekd.distill.reporting).
 
     Under torchrun or accelerate launch every process calls this with the same arguments, and `folder` is one that all
     of them see. They take the steps that one process would take, each with its share of the rows; the first one
@@ -72,6 +75,7 @@ def train(
     _check_pieces(settings, sharded)
     check_training(model, train_set, validation_set, settings)
     check_stored(features, teacher, model, train_set, settings)
+    check_reporting(() if reporting is None else reporting.to)
     examples = _drawn(train_set, settings)
     key = _training_key(model, examples, validation_set, settings, teacher, sharded, features)
     if not processes.all_say_the_same(key):
@@ -88,7 +92,9 @@ def train(
         taught,
         feature_teacher(teacher, model, settings, features) as taught_by,
     ):
-        course = Course(model, examples, validation_set, settings, pad_token_id, on_progress, taught_by, scaffold)
+        course = Course(
+            model, examples, validation_set, settings, pad_token_id, on_progress, taught_by, scaffold, reporting
+        )
         result = _taken(course, home)
     processes.wait_for_all()  # each has read the best weights
     processes.done_by_first(lambda: _ended(result, checkpoints, save))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TEACHER, STUDENT, ARTIFACTS, RECORDS = "teacher", "student", "artifacts", "records"
 ATTEMPTS, ATTEMPTS_JSON = "attempts", "attempts.json"
-CALIBRATION, CACHE, WORK, TRIALS = "calibration", "cache", "work", "trials"
+CALIBRATION, CACHE, WORK, TRIALS, TENSORBOARD = "calibration", "cache", "work", "trials", "tensorboard"
 STUDENTS_JSON, SIZING_JSON = "students.json", "sizing.json"
 TEACHER_JSON, STUDENT_JSON, DATA_JSON = "teacher.json", "student.json", "data.json"
 VERDICT_JSON, JUNIT_XML, SUMMARY_MD, REPORT_HTML = "verdict.json", "junit.xml", "summary.md", "report.html"

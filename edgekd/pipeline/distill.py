@@ -15,6 +15,7 @@ from edgekd.pipeline.lesson import lesson, stored_for
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.size import loop_of
 from edgekd.pipeline.teacher import training_progress
+from edgekd.pipeline.tracking import reporting_of
 from edgekd.report.training import ending_text
 from edgekd.sizing.files import read_students
 from edgekd.student import StudentSpec
@@ -108,6 +109,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     train(
         student, taught.train, validation, settings, scratch, teacher=taught.teacher, features=features,
         pad_token_id=pad, on_progress=training_progress(context, "distilling"), save=finish,
+        reporting=reporting_of(context, "student"),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from edgekd.pipeline.ledger import Ledger, locked
 from edgekd.pipeline.outlook import data_outlook, refuse_kept
 from edgekd.pipeline.saved import RESULT, SAVED
 from edgekd.pipeline.stash import AFTER_CHOICE, ATTEMPT_STEPS
+from edgekd.pipeline.tracking import check_reporters
 from edgekd.pipeline.trials import check_trials
 from edgekd.recipe import Recipe, load_recipe
 from edgekd.text import listing
@@ -153,6 +154,8 @@ def run(
     context = _context(name, overrides, out, progress or Silent())
     if only in (None, "teacher", "size"):
         check_trials(context.recipe, context.base)
+    if only in (None, "teacher", "distill"):
+        check_reporters(context.recipe)
     make_folder(context.root)
     with locked(context.root):
         remove_unfinished(context.root)

@@ -23,6 +23,7 @@ from edgekd.pipeline.context import (
 from edgekd.pipeline.encoded import encoded
 from edgekd.pipeline.saved import publish, save_model, trained
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
+from edgekd.pipeline.tracking import reporting_of
 from edgekd.pooling import is_encoder, pooling_of
 from edgekd.student import StudentSpec
 from edgekd.units import text_from_count
@@ -103,6 +104,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     train(
         model, parts["train"], parts["validation"], settings, scratch, pad_token_id=pad,
         on_progress=training_progress(context, "teaching the teacher"), save=finish,
+        reporting=reporting_of(context, "teacher"),
     )  # fmt: skip
 
 

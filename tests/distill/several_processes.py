@@ -23,6 +23,7 @@ from edgekd.distill import processes
 from edgekd.distill.cache import cached_logits
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import weights_hash
+from edgekd.distill.reporting import Reporting
 from edgekd.distill.scaffold import put_up
 from edgekd.distill.settings import TrainingSettings
 from edgekd.distill.short import Stretch, train_short
@@ -74,11 +75,11 @@ def lesson_of(folder: Path) -> datasets.Dataset:
     return cached_logits(tiny_bert(9), digit_sequences(0, ROWS), folder / "cache", batch_size=8, pad_token_id=PAD)
 
 
-def plain_training(folder: Path, lesson: datasets.Dataset) -> dict[str, Any]:
+def plain_training(folder: Path, lesson: datasets.Dataset, reporting: Reporting | None = None) -> dict[str, Any]:
     student, steps = tiny_bert(2, layers=1), []
     result = train(
         student, lesson, digit_sequences(100, 100 + VALIDATION), PLAIN, folder, pad_token_id=PAD,
-        on_progress=lambda seen: steps.append([seen.step, seen.loss]),
+        on_progress=lambda seen: steps.append([seen.step, seen.loss]), reporting=reporting,
     )  # fmt: skip
     logits = predict_logits(student, digit_sequences(100, 100 + VALIDATION), 16, PAD)
     return {"result": result.to_dict(), "weights": weights_hash(student), "steps": steps, "logits": logits.tolist()}
@@ -173,6 +174,7 @@ def main() -> None:
             torch.save(found, folder / f"gradients-{accumulation}-{rank}.pt")
         told = {
             "plain": plain_training(folder / "plain", lesson),
+            "told": plain_training(folder / "told", lesson, Reporting(("tensorboard",), folder / "tensorboard", "two")),
             "dropout": dropout_training(folder / "whole"),
             "dropping": dropping_training(folder / "dropping"),
             "spare": spare_part(folder / "spare", lesson),

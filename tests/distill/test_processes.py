@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import several_processes as driver
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from edgekd.distill import processes
 from edgekd.errors import StorageError
@@ -97,6 +98,20 @@ def test_the_first_process_alone_tells_of_progress_with_the_loss_of_all(
     assert second["steps"] == []
     assert [step for step, _ in first["steps"]] == list(range(1, 10))
     assert [loss for _, loss in first["steps"]] == pytest.approx([loss for _, loss in alone["steps"]], rel=0.01)
+
+
+def test_the_first_process_alone_reports_and_nothing_else_is_learned(folder: Path, whole: list[Any]) -> None:
+    for told in whole:
+        assert told["told"] == told["plain"]
+    main, final = sorted(folder.glob("tensorboard/two-*/*"), reverse=True)
+    assert [main.name, final.name] == ["main", "final"]
+    (file,) = main.iterdir()  # of one process
+    events = EventAccumulator(str(file))
+    events.Reload()
+    found = [[event.step, event.value] for event in events.Scalars("train/step_loss")]
+    expected = whole[0]["plain"]["steps"][: len(found)]
+    assert [step for step, _ in found] == [step for step, _ in expected] == [1, 2, 3, 4, 5, 6]
+    assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected])
 
 
 def test_the_first_process_alone_saves_and_nothing_is_left(whole: list[Any]) -> None:
