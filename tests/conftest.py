@@ -17,6 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the small models that seve
 StartBoard = Callable[..., Board]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_board_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes that run tests side by side are boards of their own, and so is whatever else measures here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEKD_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes run tests, those of a file stay together, for they share what its fixtures built.
 

@@ -1,9 +1,8 @@
 """Measuring on a host: send models and agent, run the processes in turns, bring home and check what they say.
 
-One process at a time measures in a host's workspace, whoever started it: the agent holds a lock there, which ends with
-it. Each process is a run of its own on the board (detached.py) that needs no link while it measures; a journal of such
-runs lets a command that was killed take up those it had begun. Measurements in different workspaces of one board do not
-see each other.
+One process at a time measures on a host, whoever started it: the agent holds a lock there, which ends with it. Each
+process is a run of its own on the board (detached.py) that needs no link while it measures; a journal of such runs lets
+a command that was killed take up those it had begun.
 """
 
 from __future__ import annotations

@@ -150,7 +150,8 @@ def _memory(facts: BoardFacts) -> Check:
 
 def _lock(facts: BoardFacts) -> Check:
     if facts.workspace.lock == "held":
-        mend = f"wait for it, or see on the board: fuser -v {shlex.quote(f'{facts.workspace.folder}/lock')}"
+        own = shlex.quote(f"{facts.workspace.folder}/lock")
+        mend = f"wait for it, or see on the board: fuser -v {own} /tmp/edgekd.lock"
         return Check("lock", "missing", "another measurement runs there", mend)
     if facts.workspace.lock == "unknown":
         return Check("lock", "advice", "the system knows no locks: see to it that one measures at a time")

@@ -135,7 +135,8 @@ def start(
     make_keys(folder)
     port = port or free_port()
     require_free(port)
-    environment = {MARK: mark(folder), **dict(word.split("=", 1) for word in _words_after("SetEnv", lines))}
+    locks = {"EDGEKD_LOCKS": os.environ["EDGEKD_LOCKS"]} if "EDGEKD_LOCKS" in os.environ else {}
+    environment = {MARK: mark(folder), **locks, **dict(word.split("=", 1) for word in _words_after("SetEnv", lines))}
     own = [line for line in lines if not line.startswith("SetEnv ")]
     text = config_text(
         port, f"{folder}/host_key", f"{folder}/authorized_keys", environment, (_SFTP, *own) if sftp else own

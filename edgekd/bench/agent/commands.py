@@ -17,6 +17,7 @@ import json
 import sys
 from typing import Any, Dict, List
 
+from .clearing import clear_old
 from .query import answer, cancel, reap, wait
 from .start import main as here_and_now
 
@@ -35,6 +36,7 @@ def asked(command: str, run: str, wait_s: float) -> Dict[str, Any]:
     if command == "launch":
         from .launch import launch
 
+        clear_old(run)
         told = launch(run)
     elif command == "cancel":
         cancel(run)

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from .board_lock import fcntl, is_free
 from .facts import field, read_int, read_text, said_by, system_root, temperature_c, throttled
 from .texts import (
     core_name,
@@ -34,12 +35,6 @@ from .texts import (
 from .tune import JOURNAL, governor_files, tunable
 from .watch import android_status, mode_now, rails_w
 
-try:
-    import fcntl
-except ImportError:  # as on Windows
-    fcntl = None  # type: ignore[assignment]
-
-LOCK = "lock"
 TRY_TIMEOUT_S = 120
 MOST_ZONES, MOST_WORD = 64, 120
 PROPERTIES = ("ro.product.model", "ro.product.manufacturer", "ro.soc.model", "ro.build.version.release")
@@ -211,16 +206,10 @@ def trtexec() -> Optional[Dict[str, Any]]:
 
 def lock_state() -> str:
     """'free', 'held' by a measurement, or 'unknown' on a system without flock."""
-    if fcntl is None:
+    try:
+        return "unknown" if fcntl is None else "free" if is_free() else "held"
+    except OSError:
         return "unknown"
-    with Path(LOCK).open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "held"
-        except OSError:
-            return "unknown"
-    return "free"
 
 
 def workspace() -> Dict[str, Any]:

@@ -79,16 +79,16 @@ def holds_lock(pid: int, path: str) -> bool:
     return False
 
 
-def belongs(pid: int, run: str, lock: str) -> bool:
-    """Whether `pid` is surely of `run`: it has the lock that the run took, or was told the run's name at its start."""
+def belongs(pid: int, run: str, lock: Optional[str]) -> bool:
+    """Whether `pid` is surely of `run`: it has `lock`, the one that the run has, or was told its name at its start."""
     with contextlib.suppress(OSError):
-        if holds_lock(pid, lock):
+        if lock is not None and holds_lock(pid, lock):
             return True
     told = read_text("%s/%d/environ" % (PROC, pid), 1 << 20) or ""
     return "%s=%s" % (MARK, run) in told.split("\0")
 
 
-def of_run(run: str, lock: str) -> List[int]:
+def of_run(run: str, lock: Optional[str]) -> List[int]:
     """Living processes but this one that surely belong to `run`, whatever session they went to."""
     return [pid for pid in living() if pid != os.getpid() and belongs(pid, run, lock)]
 

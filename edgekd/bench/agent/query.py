@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import processes
-from .board_lock import LOCK, fcntl, is_free
+from .board_lock import LOCK, fcntl, holder, is_free
 from .folder import CANCEL, OWN_LOCK, STATE, folder_of, read_table
 
 FORMAT = 1
@@ -44,10 +44,13 @@ def supervised(table: Optional[Dict[str, Any]]) -> bool:
 
 
 def left_behind(run: str, table: Optional[Dict[str, Any]]) -> List[int]:
-    """Living processes of a run whose supervisor is gone; none that only has the number of one."""
+    """Living processes of a run whose supervisor is gone; none that only has the number of one.
+
+    Whoever has the lock is of the run as long as the run's name stands in it: the next one that takes it signs anew.
+    """
     if table is None or table.get("boot_id") != processes.boot_id():
         return []
-    return processes.of_run(run, LOCK)
+    return processes.of_run(run, LOCK if (holder() or {}).get("run") == run else None)
 
 
 def answer(run: str) -> Dict[str, Any]:

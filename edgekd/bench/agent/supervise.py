@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import processes
-from .board_lock import LOCK, Lock, holder
+from .board_lock import LOCK, BoardLock, Lock
 from .child import EXIT_DISK, Child
 from .facts import system_root
 from .failures import AgentError, first_line
@@ -83,7 +83,7 @@ class Supervisor:
 
     def alone(self, spec: Dict[str, Any], own: Lock) -> Ending:
         """Wait for the board's lock, measure, and give it back."""
-        lock = Lock()
+        lock = BoardLock()
         late = time.monotonic() + spec.get("lock_wait_s", LOCK_WAIT_S)
         due, step_s = time.monotonic() + BEAT_S, LOCK_STEP_S
         while not lock.take():
@@ -91,7 +91,7 @@ class Supervisor:
             if self.cancelled():
                 return "CANCELLED", {}
             if now >= late:
-                return "BUSY", {"holder": holder()}
+                return "BUSY", {"holder": lock.holder()}
             if now >= due:
                 self.state.write()
                 due = now + BEAT_S

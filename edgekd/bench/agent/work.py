@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from .board_lock import BoardLock
 from .facts import lasting_facts, passing_facts, system_root
 from .failures import AgentError, first_line, module
 from .forks import forked
@@ -17,14 +18,9 @@ from .timing import PROVIDER, clock, measured
 from .tune import tuned
 from .watch import beside
 
-try:
-    import fcntl
-except ImportError:  # as on Windows
-    fcntl = None  # type: ignore[assignment]
-
 FORMAT = 1
 EXIT_ERROR = 3
-LOCK, LOCK_STEP_S, LOCK_WAIT_S = "lock", 0.5, 60.0
+LOCK_STEP_S, LOCK_WAIT_S = 0.5, 60.0
 
 
 def in_child(work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
@@ -91,19 +87,17 @@ def measured_models(spec: Dict[str, Any]) -> Tuple[Dict[str, Any], List[Dict[str
 
 @contextlib.contextmanager
 def alone(wait_s: float) -> Iterator[None]:
-    """No other agent works in this workspace meanwhile. The kernel frees the lock of a dead process, not the file."""
-    end = time.monotonic() + wait_s
-    with Path(LOCK).open("ab") as stream:
-        while fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    said = "another measurement runs there, in %s, still after %g s. Run again when it has ended"
-                    raise AgentError("busy", said % (Path.cwd(), wait_s)) from None
+    """No other agent works on this board meanwhile. The kernel frees the lock of a dead process, not the file."""
+    end, lock = time.monotonic() + wait_s, BoardLock()
+    try:
+        while not lock.take():
+            if time.monotonic() >= end:
+                said = "another measurement runs there, still after %g s. Run again when it has ended"
+                raise AgentError("busy", said % wait_s)
             time.sleep(LOCK_STEP_S)
         yield
+    finally:
+        lock.close()
 
 
 def write_result(path: str, result: Dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from staged_boards import PI_CPUINFO, stage, tool
 
 from edgekd.bench.agent import probe
+from edgekd.bench.agent.board_lock import LOCK
 
 CPU = "sys/devices/system/cpu"
 
@@ -113,7 +114,7 @@ def test_a_module_that_is_not_there_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_lock_that_is_held_is_seen_and_left_alone(tmp_path: Path) -> None:
     assert probe.lock_state() == "free"
-    with Path(probe.LOCK).open("ab") as stream:
+    with Path(LOCK).open("ab") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         assert probe.lock_state() == "held"
     assert probe.lock_state() == "free"

@@ -42,6 +42,21 @@ def test_an_agent_that_is_killed_leaves_an_orphan_that_is_reaped_and_then_is_los
     assert _concluded(bench, run) == "LOST"
 
 
+def test_a_run_that_died_is_lost_and_its_reaping_leaves_the_next_measurement_alone(bench: Workbench) -> None:
+    bench.scripted(GOES_ON)
+    first, second = bench.order(min_duration_s=60.0), bench.order(min_duration_s=60.0)
+    bench.begun(first)
+    until(lambda: len(bench.children(first)) == MEASURING, "the children")
+    for pid in (bench.stated(first)["pid"], *bench.children(first)):
+        kill(pid)
+    bench.begun(second, 1)
+    assert _concluded(bench, first) == "LOST"
+    bench.ask("reap", first)
+    steps = bench.stated(second)["steps"]
+    assert until(lambda: bench.stated(second)["steps"] > steps, "another inference")
+    assert _concluded(bench, second) is None
+
+
 @pytest.mark.parametrize("code", ["subprocess.Popen(['sleep', '60'])\ntime.sleep(60)", "time.sleep(60)"])
 def test_what_an_orphan_started_is_reaped_with_it_and_strangers_are_not(bench: Workbench, code: str) -> None:
     bench.scripted(code)

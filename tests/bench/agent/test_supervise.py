@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from workbench import MEASURING, RUNTIME, Workbench, is_living, kill, result_of, said_by, until
 
+from edgekd.bench.agent.board_lock import common_path
+from edgekd.bench.agent.folder import MANIFEST
 from edgekd.bench.agent.supervise import BEAT_S
 from edgekd.bench.states import GOING, SAID
 
@@ -47,8 +49,8 @@ def test_a_supervisor_is_tied_to_nothing_of_its_launcher(bench: Workbench) -> No
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     assert int(fields[4]) == 0, "it has a terminal"
     opened = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
-    own = {"/dev/null", str(bench.folder / "lock"), str(bench.place(run, "run.lock"))}
-    assert {path for path in opened if not path.startswith("pipe:")} == own
+    locks = {str(bench.folder / "lock"), common_path(), str(bench.place(run, "run.lock"))}
+    assert {path for path in opened if not path.startswith("pipe:")} == {"/dev/null", *locks}
     assert pid in bench.processes(run)
 
 
@@ -202,19 +204,24 @@ def test_what_a_run_tuned_is_put_back_however_it_ends(
     assert not (bench.folder / "tune.journal").exists()
 
 
-def test_of_two_runs_the_second_is_told_who_has_the_board_and_no_samples_overlap(bench: Workbench) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["one workspace", "two workspaces"])
+def test_of_two_runs_the_second_is_told_who_has_the_board_and_no_samples_overlap(
+    bench: Workbench, tmp_path: Path, elsewhere: bool
+) -> None:
     bench.scripted(GOES_ON)
-    first, second = bench.order(min_duration_s=5.0), bench.order(lock_wait_s=0.1)
+    other = Workbench(tmp_path / "other", bench.python) if elsewhere else bench
+    first, second = bench.order(min_duration_s=5.0), other.order(lock_wait_s=0.1)
     bench.begun(first)
-    state = bench.ended(second)
+    state = other.ended(second)
     assert state.state == "BUSY"
     assert state.holder is not None
     assert (state.holder["run"], state.holder["pid"]) == (first, bench.stated(first)["pid"])
     assert 0 <= state.holder["age_s"] < 30
-    third = bench.order(lock_wait_s=20.0)
-    assert bench.ended(third).state == "DONE"
-    spans = [json.loads(bench.place(run, "manifest.json").read_text()) for run in (first, third)]
+    third = other.order(lock_wait_s=20.0)
+    assert other.ended(third).state == "DONE"
+    spans = [json.loads(path.read_text()) for path in (bench.place(first, MANIFEST), other.place(third, MANIFEST))]
     assert spans[0]["ended_ns"] < spans[1]["begun_ns"]
+    assert Path(common_path()).read_bytes() == b""
 
 
 def test_a_lock_file_without_a_holder_is_no_obstacle(bench: Workbench) -> None:
