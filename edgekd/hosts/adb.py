@@ -8,31 +8,24 @@ What it says goes to files on the phone first, since old versions of adb join bo
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import secrets
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from edgekd.errors import ConnectError, HostError, HostTimeout, LinkLost, ToolError
-from edgekd.files import sha256_of_bytes
-from edgekd.hosts.base import Completed
-from edgekd.hosts.board_scripts import IS_MISSING, IS_NO_FILE, MAKE_FOLDER, READ, READ_BLOCK_BYTES, REMOVE, STOP
-from edgekd.hosts.grammar import checked_argv, checked_path, checked_workspace
+from edgekd.hosts.board_scripts import STOP
+from edgekd.hosts.by_shell import SCRIPT_OUTPUT_BYTES, ByShell, Ended
 from edgekd.hosts.output import Tail
 from edgekd.hosts.process import run_process
-from edgekd.hosts.upload import Content, bring, bring_file
 from edgekd.text import printable
 from edgekd.units import text_from_s
 
 _CONNECT_S, _STOP_S = 20.0, 12.0
-_FILE_TIMEOUT_S = 120.0
-_SCRIPT_OUTPUT_BYTES = 16384
 _FRAME_BYTES = 4096
 # What adb says of a phone that went away, and of nothing else that can go wrong with a push.
 _GONE = (b"offline", b"device '", b"closed", b"protocol fault", b"no devices", b"unauthorized")
@@ -56,7 +49,7 @@ rm -f -- "$out" "$err"
 """
 
 
-class AdbHost:
+class AdbHost(ByShell):
     """The phone with this serial number, its files below `workspace`; adb's own server keeps the connection.
 
     adb proves us to the phone, and the phone to nobody: a serial number is a name, not a key. Uploads are whole or not
@@ -65,21 +58,13 @@ class AdbHost:
     """
 
     def __init__(self, serial: str, *, python: str = "python3", workspace: str = "/data/local/tmp/edgekd") -> None:
-        self.name = f"adb:{serial}"
-        self.python = python
+        super().__init__(f"adb:{serial}", python, workspace)
         self._serial = serial
-        self._folder = checked_workspace(workspace)
         self._adb = shutil.which("adb") or ""
         if not self._adb:
             raise ToolError(f"{self.name}: the program adb is not installed here. Install it, such as: apt install adb")
         self._require_device()
-        made = self._ended(("sh", "-c", MAKE_FOLDER, "sh", self._folder), folder=".", timeout_s=_CONNECT_S)
-        if made[0] != 0:
-            said = printable(made[2].decode(errors="backslashreplace").strip(), 300)
-            raise HostError(
-                f"{self.name}: the workspace {self._folder} there cannot be made ({said})."
-                " Name a place that may be written to in hosts.yaml: workspace"
-            )
+        self._make_workspace(_CONNECT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -88,50 +73,6 @@ class AdbHost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing stays open: each operation is a call of adb."""
-
-    def run(self, argv: Sequence[str], *, timeout_s: float, max_output_bytes: int = 1 << 20) -> Completed:
-        """See Host.run; a status that says 'ended by a signal' in a shell's way counts as that."""
-        words = checked_argv(argv)
-        return self._completed(words, timeout_s=timeout_s, max_output_bytes=max_output_bytes)
-
-    def put(self, local: Path, remote: str, *, timeout_s: float = 600) -> bool:
-        """See Host.put."""
-        return bring_file(self, local, checked_path(remote), timeout_s=timeout_s)
-
-    def write(self, remote: str, data: bytes) -> None:
-        """See Host.write."""
-        content = Content(io.BytesIO(data), len(data), sha256_of_bytes(data))
-        bring(self, content, checked_path(remote), timeout_s=_FILE_TIMEOUT_S)
-
-    def read(self, remote: str, *, max_bytes: int) -> bytes:
-        """See Host.read."""
-        place = checked_path(remote)
-        blocks = max_bytes // READ_BLOCK_BYTES + 1
-        argv = ("sh", "-c", READ, "sh", place, str(blocks))
-        status, data, _ = self._ended(
-            argv, folder=self._folder, timeout_s=_FILE_TIMEOUT_S, max_output_bytes=blocks * READ_BLOCK_BYTES
-        )
-        if status == IS_NO_FILE:
-            raise HostError(f"{self.name}: {place} is no regular file, so it is not read")
-        if status != 0:
-            missing = "there is no such file" if status == IS_MISSING else "it cannot be read there"
-            raise HostError(f"{self.name}: {place}: {missing}")
-        if len(data) > max_bytes:
-            raise HostError(f"{self.name}: {place} is longer than the {max_bytes} bytes expected")
-        return data
-
-    def remove(self, remote: str) -> None:
-        """See Host.remove."""
-        place = checked_path(remote)
-        ended = self.shell(REMOVE, place, timeout_s=_FILE_TIMEOUT_S)
-        if ended.exit_status != 0:
-            said = printable(ended.stderr.strip(), 300)
-            raise HostError(f"{self.name}: {place} in the workspace {self._folder} cannot be removed ({said})")
-
-    def shell(self, script: str, *words: str, timeout_s: float) -> Completed:
-        """Run our own `script` in the workspace with `words`. Errors: HostTimeout, LinkLost, HostError."""
-        argv = ("sh", "-c", script, "sh", *words)
-        return self._completed(argv, timeout_s=timeout_s, max_output_bytes=_SCRIPT_OUTPUT_BYTES)
 
     def send(self, stream: BinaryIO, part: str, start: int, *, timeout_s: float) -> None:
         """See upload.Carrier.send; adb push knows whole files only, so all of `stream` is sent whatever `start`."""
@@ -148,17 +89,8 @@ class AdbHost:
             said = printable(" ".join(err.decode(errors="backslashreplace").split()), 300) or "nothing"
             raise HostError(f"{self.name}: {part} cannot be written there; adb said: {said}")
 
-    def _completed(self, argv: tuple[str, ...], *, timeout_s: float, max_output_bytes: int) -> Completed:
-        status, out, err = self._ended(
-            argv, folder=self._folder, timeout_s=timeout_s, max_output_bytes=max_output_bytes
-        )
-        texts = (data.decode("utf-8", errors="backslashreplace") for data in (out, err))
-        return Completed(argv, None if status in _SIGNALLED else status, *texts)
-
-    def _ended(
-        self, argv: tuple[str, ...], *, folder: str, timeout_s: float, max_output_bytes: int = _SCRIPT_OUTPUT_BYTES
-    ) -> tuple[int, bytes, bytes]:
-        """The status of `argv` on the phone, and the last part of both of its outputs."""
+    def _ended(self, argv: tuple[str, ...], *, folder: str, timeout_s: float, max_output_bytes: int) -> Ended:
+        """A status that says 'ended by a signal' in a shell's way counts as that."""
         nonce = secrets.token_hex(12)
         mark, places = f"edgekd-{nonce}", (f".{nonce}.out", f".{nonce}.err")
         words = ("sh", "-c", _RUN, "sh", mark, folder, str(max_output_bytes), *places, *argv)
@@ -172,7 +104,7 @@ class AdbHost:
             ) from None
         return self._unframed(mark, out, err, folder)
 
-    def _unframed(self, mark: str, out: bytes, err: bytes, folder: str) -> tuple[int, bytes, bytes]:
+    def _unframed(self, mark: str, out: bytes, err: bytes, folder: str) -> Ended:
         """The parts of a whole answer. Errors: LinkLost for one that stops before its end; HostError."""
         start = re.search(rf"(?m)^{mark} (\d+)\n{mark} (\d+) (\d+) (\d+)\n".encode(), out)
         if start is None:
@@ -184,7 +116,8 @@ class AdbHost:
         body = out[start.end() :]
         if body[out_size + err_size :] != f"{mark} end\n".encode():
             raise self._link_error("the output of a command", err)
-        return status, body[:out_size], body[out_size : out_size + err_size]
+        known = None if status in _SIGNALLED else status
+        return Ended(known, body[:out_size], body[out_size : out_size + err_size])
 
     def _stop(self, mark: str, said: bytes, places: tuple[str, str]) -> None:
         """End the command's whole session; a phone that went away meanwhile changes nothing."""
@@ -198,7 +131,7 @@ class AdbHost:
 
     def _call(self, *words: str, timeout_s: float, said: Tail | None = None) -> tuple[int, bytes, bytes]:
         """One call of adb: its status and what it said. Errors: HostTimeout, ToolError."""
-        out, err = said or Tail(_SCRIPT_OUTPUT_BYTES), Tail(_FRAME_BYTES)
+        out, err = said or Tail(SCRIPT_OUTPUT_BYTES), Tail(_FRAME_BYTES)
         try:
             status = run_process([self._adb, "-s", self._serial, *words], out=out, err=err, timeout_s=timeout_s)
         except TimeoutError:

@@ -7,12 +7,11 @@ import secrets
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from edgekd.errors import HostError, HostTimeout, LinkLost, Stalled
-from edgekd.hosts.base import Completed
 from edgekd.hosts.board_scripts import STOP
+from edgekd.hosts.by_shell import Ended
 from edgekd.hosts.link import BROKEN, paramiko
 from edgekd.hosts.output import FramedTail
 from edgekd.text import printable
@@ -25,20 +24,6 @@ _STOP_TIMEOUT_S = 12.0
 # A server tells what a command took in steps of many packets, which need their time on a slow line.
 _FEED_STALL_S = 120.0
 _READ_OTHERWISE = re.compile(rb"""[^\x20-\x7e]|[!"$%'\\`]""")
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended (None: by a signal) and the last part of what it said."""
-
-    exit_status: int | None
-    out: bytes
-    err: bytes
-
-    def completed(self, argv: tuple[str, ...]) -> Completed:
-        """The same in the words of Host; bytes that are no UTF-8 stay visible as escapes."""
-        texts = (data.decode("utf-8", errors="backslashreplace") for data in (self.out, self.err))
-        return Completed(argv, self.exit_status, *texts)
 
 
 class Feed:
