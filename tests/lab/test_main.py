@@ -12,9 +12,23 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from edgekd.cost.stored import read_calibrations
+from edgekd.device import load_profile
 from edgekd.record import LatencyRecord, read_record
+from edgekd.students.build import build
 from tests.lab.lab import FOLDER_VARIABLE, ROOT, TREES_VARIABLE, Lab
+from tests.lab.model import SPEC
 
+# Students so small that the emulator, a hundred times slower than this machine, is done with them in seconds.
+SMALL = """
+name: small
+task: text-classification
+teacher: {{model: {teacher}}}
+data: {{source: none.csv, max_length: 32}}
+space: {{layers: [1, 2], hidden: [16, 32, 48, 64], ffn_ratio: [1.0, 2.0]}}
+device: raspberry-pi-5
+sla: {{latency: {{p50: 1 s}}}}
+"""
 pytestmark = pytest.mark.timeout(900)  # the first emulated board builds the userland
 
 
@@ -55,15 +69,21 @@ def test_wrong_port_ends_as_edgekd_does(lab: Lab) -> None:
     assert ended.stderr.startswith("scripts/lab: sshd runs on port ")
 
 
+def trusted_pi(lab: Lab) -> list[str]:
+    """Board and model, as the words of the bench that `up pi5` suggests; its key is trusted by what it suggests, too."""
+    up = scripts_lab(lab, "up", "pi5")
+    assert up.returncode == 0, up.stderr
+    trust, bench = suggested(up.stdout)
+    trusted = commanded(lab, sys.executable, "-m", "edgekd", *trust)
+    assert trusted.returncode == 0, trusted.stderr
+    return bench
+
+
 def test_emulated_board_from_up_to_the_record_of_a_real_model(emulated_lab: Lab, tiny_model: Path) -> None:
     """The commands that `up pi5` prints, as they stand: trust, then a tiny int8 model by the real onnxruntime there."""
     emulated_lab.folder.mkdir()
     shutil.copy(tiny_model, emulated_lab.folder)  # where up finds it, and need not make it again
-    up = scripts_lab(emulated_lab, "up", "pi5")
-    assert up.returncode == 0, up.stderr
-    trust, bench = suggested(up.stdout)
-    trusted = commanded(emulated_lab, sys.executable, "-m", "edgekd", *trust)
-    assert trusted.returncode == 0, trusted.stderr
+    bench = trusted_pi(emulated_lab)
     # The last option of a name counts; fewer samples say as much here.
     quick = ("--processes", "1", "--samples", "5", "--duration", "100 ms", "--warmup", "50 ms")
     ran = commanded(emulated_lab, sys.executable, "-m", "edgekd", *bench, *quick)
@@ -77,3 +97,26 @@ def test_emulated_board_from_up_to_the_record_of_a_real_model(emulated_lab: Lab,
     assert record.runtime.version == onnxruntime.__version__
     assert [len(run.samples_ns) >= 5 for run in record.runs] == [True]
     assert scripts_lab(emulated_lab, "down", "pi5").stdout == "pi5: ended\n"
+
+
+def test_emulated_board_is_calibrated_by_students_that_ran_there(emulated_lab: Lab, tiny_model: Path) -> None:
+    """Prices of a Raspberry Pi dress are those of the emulator, so their size says nothing: that they exist does."""
+    emulated_lab.folder.mkdir()
+    shutil.copy(tiny_model, emulated_lab.folder)
+    bench = trusted_pi(emulated_lab)
+    build(SPEC, seed=0).save_pretrained(emulated_lab.folder / "teacher")
+    recipe = emulated_lab.folder / "small.yaml"
+    recipe.write_text(SMALL.format(teacher=emulated_lab.folder / "teacher"))
+    reach = {name: bench[bench.index(name) + 1] for name in ("--host", "--key", "--known-hosts")}
+    folder = emulated_lab.folder / "calibrated"
+    words = [reach.pop("--host"), "--device", "raspberry-pi-5", "--like", str(recipe), "--precision", "fp32"]
+    words += ["--students", "8", "--budget", "10 s", "--out", str(folder)]
+    words += [word for pair in reach.items() for word in pair]
+    ran = commanded(emulated_lab, sys.executable, "-m", "edgekd", "devices", "calibrate", *words)
+    assert ran.returncode == 0, ran.stderr
+    (found,) = read_calibrations(folder / "calibration.json")
+    assert (found.host.machine, found.host.cpu) == ("aarch64", "Raspberry Pi 5 Model B Rev 1.0")
+    assert (found.runtime.version, found.left_out.students) == (onnxruntime.__version__, 8)
+    assert found.quiet_sentinel_s > 0
+    assert len({path.name.split(".")[0] for path in (folder / found.records).glob("*.json")}) == 8
+    assert load_profile(str(folder / "profile.yaml")).calibration is not None
