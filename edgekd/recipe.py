@@ -134,7 +134,10 @@ class Parity(Model):
 
 
 class Bench(Model):
-    """How artifacts are measured for the verdict. Durations and sample counts are per process."""
+    """How artifacts are measured for the verdict. Durations and sample counts are per process.
+
+    `tune` sets governor and clocks of the board while anything is measured there, untrained students included.
+    """
 
     batch: Count = 1
     sequence: Count | None = None
@@ -143,6 +146,7 @@ class Bench(Model):
     warmup: Seconds = 0.5
     duration: Positive = 2.0
     samples: Count = 100
+    tune: bool = False
 
 
 class Budget(Model):

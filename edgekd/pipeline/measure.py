@@ -43,6 +43,7 @@ def bench_plan(context: Context, vocabulary: int, sequence: int | None = None) -
         max_duration_s=max(bench.duration * LONGEST_FACTOR, 60.0),
         dims={"batch": bench.batch, "sequence": context.sequence if sequence is None else sequence},
         id_limit=max(vocabulary, 2),
+        tune=bench.tune,
     )
 
 

@@ -85,7 +85,8 @@ def _measured_with(context: Context) -> Any:
     machine = machine_facts(recipe.host, context.base)
     # Of several lengths of input, each candidate's record is named by its own.
     sequence = recipe.sequence if recipe.space.sequence is None else "each its own"
-    return [host, machine, bench.batch, bench.threads, sequence, recipe.search.pairs, recipe.precisions, teacher]
+    facts = [host, machine, bench.batch, bench.threads, sequence, recipe.search.pairs, recipe.precisions, teacher]
+    return [*facts, "tuned"] if bench.tune else facts
 
 
 def _teacher_spec(context: Context) -> StudentSpec:

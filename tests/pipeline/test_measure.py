@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from staged_boards import stage
 from tiny_recipe import TINY, run_tiny
 
 from edgekd.errors import InputError, RecordError, SecurityError
@@ -13,8 +14,9 @@ from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.ledger import Ledger
 from edgekd.pipeline.measure import BenchRequest, bench_file, bench_plan, inputs, vocabulary_of
 from edgekd.recipe import load_recipe
-from edgekd.record import LatencyRecord, read_record
+from edgekd.record import LatencyRecord, PairedRecord, read_record
 
+POLICY = "sys/devices/system/cpu/cpufreq/policy0"
 DIGITS_SHAPE = {"pixel_values": [1, 1, 8, 8]}
 
 
@@ -45,6 +47,7 @@ def test_the_plan_is_the_recipes_protocol(root: Path) -> None:
     assert (plan.warmup_s, plan.min_duration_s) == (0.05, 0.1)
     assert plan.dims["batch"] == 4
     assert bench_plan(context, 0).id_limit == 2
+    assert not plan.tune
     assert bench_plan(context, 500, 16).dims["sequence"] == 16
     assert vocabulary_of(context) == 0
 
@@ -55,7 +58,13 @@ def test_bench_depends_on_artifacts_protocol_host_and_device(root: Path) -> None
 
     base = key()
     assert key("sla.memory=900 MB", "distill.epochs=7") == base
-    for other in ("bench.samples=30", "device=raspberry-pi-5", "host.url=ssh://a@b:22", "bench.threads=2"):
+    for other in (
+        "bench.samples=30",
+        "bench.tune=true",
+        "device=raspberry-pi-5",
+        "host.url=ssh://a@b:22",
+        "bench.threads=2",
+    ):
         assert key(other) != base, other
     Ledger(root).forget("export")
     assert key() != base
@@ -76,6 +85,21 @@ def test_more_processes_measure_again_and_nothing_else(root: Path) -> None:
     record = read_record(root / "records" / "latency-student-fp32.json")
     assert isinstance(record, LatencyRecord)
     assert len(record.runs) == 4
+
+
+def test_a_recipe_that_tunes_does_so_for_all_that_is_measured_and_puts_it_back(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_SYSROOT", str(tmp_path / "board"))
+    governor = Path(stage(tmp_path / "board", {f"{POLICY}/scaling_governor": "ondemand"})) / POLICY / "scaling_governor"
+    _, heard = run_tiny(root, "bench.tune=true")
+    assert {"size", "bench"} <= set(heard.ran)
+    records = [read_record(path) for place in ("records", "calibration") for path in (root / place).glob("*.json")]
+    timed = [record for record in records if isinstance(record, LatencyRecord | PairedRecord)]
+    assert {type(record) for record in timed} == {LatencyRecord, PairedRecord}
+    told = f"{POLICY}/scaling_governor: performance instead of ondemand"
+    assert {tuple(record.host.tuned or ()) for record in timed} == {(told,)}
+    assert governor.read_text().strip() == "ondemand"
 
 
 def test_any_onnx_file_is_measured_into_a_folder_or_a_named_file(request_for: BenchRequest, tmp_path: Path) -> None:
