@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cut_wire import Wire
 from workbench import QUICK, scripted_python
 
 from edgekd.bench.detached import DetachedRun, Patience
@@ -20,6 +19,7 @@ from edgekd.bench.reopen import Reopening
 from edgekd.hosts.base import Host
 from edgekd.hosts.local import LocalHost
 from edgekd.hosts.open import open_host
+from tests.lab.chaos import ChaosProxy
 
 GOES_ON = "time.sleep(0.005)"
 AGENT = "agent.pyz"
@@ -49,7 +49,7 @@ class Site:
         self.folder.mkdir()
         (self.folder / AGENT).write_bytes(packed_agent())
         self.home, self.kind, self._request, self._stack = folder, kind, request, stack
-        self.wire: Wire | None = None
+        self.wire: ChaosProxy | None = None
 
     def opened(self, code: str = GOES_ON, patience_s: float = 30.0) -> Reopening:
         runtime = self.home / "runtime"
@@ -58,7 +58,7 @@ class Site:
             return Reopening(lambda: LocalHost(self.folder, python=python))
         board = self._request.getfixturevalue("board")
         if self.wire is None:
-            self.wire = self._stack.enter_context(Wire(board.port))
+            self.wire = self._stack.enter_context(ChaosProxy(board.port))
         known = self.home / "known_hosts"
         known.write_text(f"[127.0.0.1]:{self.wire.port} {board.public_host_key}\n")
         url = f"ssh://{board.user}@127.0.0.1:{self.wire.port}"

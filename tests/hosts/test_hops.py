@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire import Wire
 
 from edgekd.errors import ConnectError, LinkLost, SecurityError
 from edgekd.hosts.grammar import SshAddress, ssh_address_from_url
@@ -16,6 +15,7 @@ from edgekd.hosts.open import open_target
 from edgekd.hosts.resolve import target_from_text
 from edgekd.hosts.target import Hop, Login
 from edgekd.hosts.trust import trust
+from tests.lab.chaos import ChaosProxy
 
 
 def hop(board: Any, known: Path, port: int | None = None) -> Hop:
@@ -62,7 +62,7 @@ hosts:
 def test_wrong_key_of_the_first_server_stops_before_the_second_is_contacted(
     board: Any, bare_board: Any, tmp_path: Path
 ) -> None:
-    with Wire(bare_board.port) as second:
+    with ChaosProxy(bare_board.port) as second:
         known = known_as(
             tmp_path / "known",
             (board.port, bare_board.public_host_key),
@@ -98,7 +98,7 @@ def test_board_that_the_server_in_front_cannot_reach_is_a_connect_error(board: A
 def test_key_that_cannot_be_used_is_told_before_any_server_is_contacted(board: Any, both: Path, tmp_path: Path) -> None:
     (tmp_path / "open").write_text("key")
     (tmp_path / "open").chmod(0o644)
-    with Wire(board.port) as wire:
+    with ChaosProxy(board.port) as wire:
         first = hop(board, known_as(tmp_path / "k", (wire.port, board.public_host_key)), wire.port)
         bad = Hop(SshAddress("127.0.0.1", 2, "u"), Login(tmp_path / "open"), both)
         with pytest.raises(SecurityError, match="chmod 600"):
@@ -109,7 +109,7 @@ def test_key_that_cannot_be_used_is_told_before_any_server_is_contacted(board: A
 def test_front_server_that_goes_away_ends_what_runs_behind_it(
     board: Any, bare_board: Any, both: Path, tmp_path: Path
 ) -> None:
-    with Wire(board.port) as wire:
+    with ChaosProxy(board.port) as wire:
         known = known_as(
             tmp_path / "k",
             (wire.port, board.public_host_key),

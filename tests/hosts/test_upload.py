@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire import Wire
 
 from edgekd.errors import ConnectError, DiskFull, HostError, LinkLost, Stalled
 from edgekd.hosts import upload
@@ -21,6 +20,7 @@ from edgekd.hosts.board_scripts import BLOCK_BYTES, DIFFERS, LOOK, NO_HASHER, SE
 from edgekd.hosts.grammar import SshAddress
 from edgekd.hosts.ssh import SshHost
 from edgekd.hosts.target import Hop, Login
+from tests.lab.chaos import ChaosProxy, Faults
 
 SIZE = 2 * 2**20 + 12345
 
@@ -37,7 +37,7 @@ def server(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("board" if request.param == "sftp" else "bare_board")
 
 
-def through(wire: Wire, board: Any, tmp_path: Path, **settings: Any) -> SshHost:
+def through(wire: ChaosProxy, board: Any, tmp_path: Path, **settings: Any) -> SshHost:
     """The board as it is seen through `wire`."""
     known = tmp_path / "known_hosts"
     known.write_text(f"[127.0.0.1]:{wire.port} {board.public_host_key}\n")
@@ -53,33 +53,33 @@ def work(tmp_path: Path) -> Path:
 def test_second_upload_sends_next_to_nothing_even_over_a_new_connection(
     server: Any, model: Path, tmp_path: Path
 ) -> None:
-    with Wire(server.port) as wire:
+    with ChaosProxy(server.port) as wire:
         with through(wire, server, tmp_path) as host:
-            before = wire.sent
+            before = wire.passed["up"]
             assert host.put(model, "blobs/m.onnx") is True
-            assert wire.sent - before > SIZE
-            before = wire.sent
+            assert wire.passed["up"] - before > SIZE
+            before = wire.passed["up"]
             assert host.put(model, "blobs/m.onnx") is False
-            assert wire.sent - before < 4096
-        before = wire.sent
+            assert wire.passed["up"] - before < 4096
+        before = wire.passed["up"]
         with through(wire, server, tmp_path) as host:
-            at_start = wire.sent
+            at_start = wire.passed["up"]
             assert host.put(model, "blobs/m.onnx") is False
-            assert wire.sent - at_start < 4096
+            assert wire.passed["up"] - at_start < 4096
         # The handshake of SSH with it: keys of post-quantum exchange are long.
-        assert wire.sent - before < 16384
+        assert wire.passed["up"] - before < 16384
 
 
 def test_cut_upload_goes_on_by_itself_and_sends_the_rest_alone(
     board: Any, model: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "_PAUSE_S", 0.01)
-    with Wire(board.port, cuts=(3 * 2**19,)) as wire:
+    with ChaosProxy(board.port, Faults(kind="reset", after_bytes=3 * 2**19, times=1)) as wire:
         with through(wire, board, tmp_path) as host:
             assert host.put(model, "blobs/m.onnx") is True
         assert wire.connections == 2
         # Of the 1.5 MiB before the cut only what was no whole block yet is sent again, and a login.
-        assert wire.sent < SIZE + 2**20
+        assert wire.passed["up"] < SIZE + 2**20
         assert (work / "blobs" / "m.onnx").read_bytes() == model.read_bytes()
     assert [path.name for path in (work / "blobs").iterdir()] == ["m.onnx"]
 
@@ -97,10 +97,10 @@ def test_upload_goes_on_at_the_last_whole_block_that_another_program_left(
 ) -> None:
     kept = 6 * BLOCK_BYTES
     part_of(model, work, kept + 1000)
-    with Wire(server.port) as wire, through(wire, server, tmp_path) as host:
-        before = wire.sent
+    with ChaosProxy(server.port) as wire, through(wire, server, tmp_path) as host:
+        before = wire.passed["up"]
         assert host.put(model, "blobs/m.onnx") is True
-        assert SIZE - kept < wire.sent - before < SIZE - kept + 128 * 1024
+        assert SIZE - kept < wire.passed["up"] - before < SIZE - kept + 128 * 1024
     assert (work / "blobs" / "m.onnx").read_bytes() == model.read_bytes()
 
 
@@ -109,17 +109,17 @@ def test_part_with_one_wrong_byte_is_begun_anew(board: Any, model: Path, work: P
     damaged = bytearray(part.read_bytes())
     damaged[100] ^= 1
     part.write_bytes(damaged)
-    with Wire(board.port) as wire, through(wire, board, tmp_path) as host:
-        before = wire.sent
+    with ChaosProxy(board.port) as wire, through(wire, board, tmp_path) as host:
+        before = wire.passed["up"]
         assert host.put(model, "blobs/m.onnx") is True
-        assert wire.sent - before > SIZE
+        assert wire.passed["up"] - before > SIZE
     assert (work / "blobs" / "m.onnx").read_bytes() == model.read_bytes()
 
 
 def test_part_longer_than_the_file_is_begun_anew(board: Any, model: Path, work: Path, tmp_path: Path) -> None:
     part = part_of(model, work, SIZE)
     part.write_bytes(model.read_bytes() + bytes(2 * BLOCK_BYTES))
-    with Wire(board.port) as wire, through(wire, board, tmp_path) as host:
+    with ChaosProxy(board.port) as wire, through(wire, board, tmp_path) as host:
         assert host.put(model, "blobs/m.onnx") is True
     assert (work / "blobs" / "m.onnx").read_bytes() == model.read_bytes()
 
@@ -127,7 +127,7 @@ def test_part_longer_than_the_file_is_begun_anew(board: Any, model: Path, work: 
 def test_damaged_file_in_the_cache_is_found_before_use_and_sent_again(
     board: Any, model: Path, work: Path, tmp_path: Path
 ) -> None:
-    with Wire(board.port) as wire, through(wire, board, tmp_path) as host:
+    with ChaosProxy(board.port) as wire, through(wire, board, tmp_path) as host:
         host.put(model, "blobs/m.onnx")
         stored = work / "blobs" / "m.onnx"
         damaged = bytearray(stored.read_bytes())
@@ -141,10 +141,13 @@ def test_board_that_takes_nothing_any_more_is_given_up_long_before_the_deadline(
     board: Any, model: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "ATTEMPTS", 1)
-    with Wire(board.port) as wire, through(wire, board, tmp_path, stall_s=0.5) as host:
-        wire.stall_after = wire.sent + 2**19
-        with pytest.raises(Stalled, match=r"sending blobs/m\.onnx.* has not moved for 500 ms"):
-            host.put(model, "blobs/m.onnx", timeout_s=60)
+    hole = Faults(kind="blackhole", after_bytes=2**19)
+    with (
+        ChaosProxy(board.port, hole) as wire,
+        through(wire, board, tmp_path, stall_s=0.5) as host,
+        pytest.raises(Stalled, match=r"sending blobs/m\.onnx.* has not moved for 500 ms"),
+    ):
+        host.put(model, "blobs/m.onnx", timeout_s=60)
     assert not (work / "blobs" / "m.onnx").exists()
 
 
@@ -160,8 +163,11 @@ def test_board_that_vanished_in_an_upload_is_looked_for_again(
 
     monkeypatch.setattr(upload, "_bring_once", counted)
     monkeypatch.setattr(upload, "_PAUSE_S", 0.01)
-    with Wire(board.port, cuts=(2**19,)) as wire, through(wire, board, tmp_path) as host:
-        wire.refuse = True
+    with (
+        ChaosProxy(board.port, Faults(kind="reset", after_bytes=2**19)) as wire,
+        through(wire, board, tmp_path) as host,
+    ):
+        wire.stop_listening()
         with pytest.raises(ConnectError, match="nothing listens"):
             host.put(model, "blobs/m.onnx")
     assert attempts == ["blobs/m.onnx"] * upload.ATTEMPTS
@@ -171,7 +177,10 @@ def test_link_that_breaks_every_time_ends_the_attempts(
     board: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "_PAUSE_S", 0.01)
-    with Wire(board.port, cuts=(2**19,) * 9) as wire, through(wire, board, tmp_path) as host:
+    with (
+        ChaosProxy(board.port, Faults(kind="reset", after_bytes=2**19)) as wire,
+        through(wire, board, tmp_path) as host,
+    ):
         with pytest.raises(LinkLost, match="the link broke"):
             host.put(model, "blobs/m.onnx")
         assert wire.connections == upload.ATTEMPTS
@@ -240,7 +249,7 @@ def test_board_without_any_hasher_is_told(model: Path) -> None:
 
 
 def test_folder_in_its_place_is_told_and_stays(server: Any, model: Path, work: Path, tmp_path: Path) -> None:
-    with Wire(server.port) as wire, through(wire, server, tmp_path) as host:
+    with ChaosProxy(server.port) as wire, through(wire, server, tmp_path) as host:
         host.write("taken/file", b"x")
         with pytest.raises(HostError, match="taken is a folder there"):
             host.put(model, "taken")
@@ -264,12 +273,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_that_is_too_small_is_told_by_its_name_and_left_clean(
     server: Any, model: Path, small_disk: Path, tmp_path: Path
 ) -> None:
-    with Wire(server.port) as wire, through(wire, server, tmp_path) as host:
-        before = wire.sent
+    with ChaosProxy(server.port) as wire, through(wire, server, tmp_path) as host:
+        before = wire.passed["up"]
         with pytest.raises(DiskFull, match=r"no room for blobs/m\.onnx") as caught:
             host.put(model, "blobs/m.onnx")
         assert caught.value.exit_code == 4
-        assert wire.sent - before < 8192
+        assert wire.passed["up"] - before < 8192
     assert list((small_disk / "blobs").iterdir()) == []
 
 
@@ -277,7 +286,7 @@ def test_disk_that_fills_up_on_the_way_is_told_too(
     server: Any, model: Path, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "_require_room", only_after_a_failure(upload._require_room))
-    with Wire(server.port) as wire, through(wire, server, tmp_path) as host:
+    with ChaosProxy(server.port) as wire, through(wire, server, tmp_path) as host:
         with pytest.raises(DiskFull):
             host.put(model, "blobs/m.onnx")
         assert wire.connections == 1

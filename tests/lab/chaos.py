@@ -12,6 +12,7 @@ import asyncio
 import random
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -111,6 +112,30 @@ class ChaosProxy:
                 link.strike(kind, direction)
 
         self._do(at_once())
+
+    def cut(self) -> None:
+        """Reset every connection, and at once those to come, until `mend`."""
+        self._all_meet(Faults(refuse=sys.maxsize), "reset")
+
+    def silence(self) -> None:
+        """Let nothing arrive any more, over these connections and those to come, until `mend`."""
+        self._all_meet(Faults(kind="blackhole"), "blackhole")
+
+    def mend(self) -> None:
+        """Connections to come meet no faults; those that there are end."""
+        self._all_meet(NONE, "reset")
+
+    def stop_listening(self) -> None:
+        """Refuse connections to come for good, as a machine does where nothing listens; those that there are go on."""
+
+        async def at_once() -> None:
+            self._server.close()
+
+        self._do(at_once())
+
+    def _all_meet(self, faults: Faults, kind: Kind) -> None:
+        self.faults = faults
+        self.strike(kind)
 
     def _do(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)

@@ -242,3 +242,34 @@ def test_faults_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="faults: "):
         Faults(**wrong)
     assert ChaosProxy(1).faults == Faults()
+
+
+def echoed(wire: socket.socket, data: bytes) -> bytes:
+    wire.sendall(data)
+    return wire.recv(100)
+
+
+def test_a_proxy_that_is_cut_or_silenced_lets_nothing_through_until_it_is_mended(echo: Echo) -> None:
+    with ChaosProxy(echo.port) as proxy:
+        for harm, error in ((proxy.cut, ConnectionError), (proxy.silence, TimeoutError)):
+            with dial(proxy) as before:
+                assert echoed(before, b"one") == b"one"
+                harm()
+                with dial(proxy) as later:
+                    for wire in (before, later):
+                        wire.settimeout(0.3)
+                        with pytest.raises(error):
+                            echoed(wire, b"two")
+            proxy.mend()
+            with dial(proxy) as again:
+                assert echoed(again, b"three") == b"three"
+    assert b"two" not in echo.got
+
+
+def test_a_proxy_that_listens_no_more_keeps_what_it_has(echo: Echo) -> None:
+    with ChaosProxy(echo.port) as proxy, dial(proxy) as before:
+        assert echoed(before, b"one") == b"one"
+        proxy.stop_listening()
+        with pytest.raises(ConnectionRefusedError):
+            dial(proxy)
+        assert echoed(before, b"two") == b"two"
