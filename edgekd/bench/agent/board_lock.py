@@ -109,10 +109,10 @@ class BoardLock:
         self._locks = [Lock()] if common is None else [Lock(), Lock(stream=common)]
         self._refused = self._locks[0]
 
-    def take(self, *, shared: bool = False) -> bool:
+    def take(self) -> bool:
         """Whether all of it is ours now; when not, nothing of it is."""
         for number, lock in enumerate(self._locks):
-            if not lock.take(shared=shared):
+            if not lock.take():
                 self._refused = lock
                 for had in self._locks[:number]:
                     had.leave()
@@ -189,9 +189,12 @@ def _holder(data: bytes) -> Optional[Dict[str, Any]]:
 
 
 def is_free() -> bool:
-    """Whether nobody has the lock of the board now."""
-    lock = BoardLock()
+    """Whether nobody has the lock of the board now. Nothing is made in the workspace for that: its disk may be full."""
+    common = common_file()
+    locks = [Lock()] if Path(LOCK).exists() else []
+    locks += [] if common is None else [Lock(stream=common)]
     try:
-        return lock.take(shared=True)
+        return all(lock.take(shared=True) for lock in locks)
     finally:
-        lock.close()
+        for lock in locks:
+            lock.close()

@@ -26,6 +26,7 @@ def _in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_has_it_and_says_so_until_it_is_free_again() -> None:
     assert is_free()
+    assert list(Path().iterdir()) == []
     first, second = Lock(), Lock()
     assert first.take()
     assert not second.take()
