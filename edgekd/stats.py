@@ -14,6 +14,9 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import fmean, median, variance
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
 
 _EPSILON = 1e-15
 _TINY = 1e-300
@@ -208,7 +211,7 @@ def samples_to_decide(share_over: float, p: float, alpha_pass: float, alpha_fail
 # --- quantiles and spread ----------------------------------------------------------------------------------------
 
 
-def quantile(samples: Sequence[int], p: float) -> int:
+def quantile(samples: Sequence[Number], p: float) -> Number:
     """The smallest observed value that at least the share `p` of `samples` (one or more) does not exceed."""
     rank = math.ceil(round(len(samples) * p, 6))  # 1000 * 0.999 is 999.0000000000001, which is rank 999, not 1000
     return sorted(samples)[min(max(rank, 1), len(samples)) - 1]

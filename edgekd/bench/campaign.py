@@ -13,10 +13,11 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
+from edgekd.bench import several
 from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import own_times, undisturbed_s
@@ -24,9 +25,7 @@ from edgekd.bench.session import measure_pairs
 from edgekd.bench.windows import Findings, Level, Visit, findings
 from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.base import Host
-from edgekd.record import Artifact, PairedRecord, read_record, write_record
-from edgekd.stats import quantile
-from edgekd.units import seconds_from_ns
+from edgekd.record import Artifact, PairedRecord, PairedRun, read_record, write_record
 
 LEAST_ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
 MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model of the machine
@@ -35,8 +34,6 @@ EXTRA_SHARE = 0.2  # of the budget, kept back for that
 USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
 JOURNAL = ".runs"  # beside the visits
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
-LEAST_QUANTILE = 0.01  # of several threads' times over all visits: of those tried, the best on two busy cores
-LEAST_ERROR = 0.01  # our choice: so near the end a quantile is not known better
 _NORMAL = 1.4826
 
 Model = tuple[Path, Artifact]
@@ -202,7 +199,7 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
     if not records:
         raise MeasureError("a campaign without visits has no answer; measure at least one student")
     visits = tuple(visit_of(record) for record in records)
-    found = findings(visits, level)
+    found = _of_threads(findings(visits, level), records, visits, level)
     by_name: dict[str, list[int]] = {}
     for index, visit in enumerate(visits):
         by_name.setdefault(visit.name, []).append(index)
@@ -212,8 +209,10 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
         if not believed:
             unsettled.append(name)
         own = [records[index] for index in indices]
-        if all(record.runtime.threads > 1 and record.run.model_thread_ns is None for record in own):
-            measured[name] = _least(name, own)
+        if all(map(several.by_the_wall, own)):
+            level_s = found.curve.level_s(min(visits[index].model_s for index in indices))
+            time_s, error = several.least_s([record.run for record in own], level_s, found.sensitivity)
+            measured[name] = _measured(name, time_s, error, len(own), own)
             continue
         times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
         errors = [visits[index].error for index in believed or indices]
@@ -224,6 +223,23 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
     return Answer(measured, quiet_s, quiet_error, found, visits, repeated, tuple(unsettled))
 
 
+def _of_threads(
+    found: Findings, records: Sequence[PairedRecord], visits: Sequence[Visit], level: Level | None
+) -> Findings:
+    """`found` with the sensitivity of several threads; that of the `level` where it counted, to compare with it."""
+    if not all(map(several.by_the_wall, records)):
+        return found
+    if level is not None and found.curve == level.curve:
+        return replace(found, sensitivity=level.sensitivity)
+    runs: dict[str, list[PairedRun]] = {}
+    least_s: dict[str, float] = {}
+    for record, visit in zip(records, visits, strict=True):
+        runs.setdefault(visit.name, []).append(record.run)
+        least_s[visit.name] = min(visit.model_s, least_s.get(visit.name, math.inf))
+    levels_s = {name: found.curve.level_s(time_s) for name, time_s in least_s.items()}
+    return replace(found, sensitivity=several.steadiest(runs, levels_s, found.sensitivity))
+
+
 def _joined(name: str, times_s: Sequence[float], errors: Sequence[float], records: Sequence[PairedRecord]) -> Measured:
     """The median over visits. A visit's own error cannot know what was the same during all of it; repetition can."""
     logs = [math.log(time_s) for time_s in times_s]
@@ -232,24 +248,6 @@ def _joined(name: str, times_s: Sequence[float], errors: Sequence[float], record
     between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 2 else 0.0
     error = max(within, between) / math.sqrt(len(logs))
     return _measured(name, math.exp(middle), error, len(logs), records)
-
-
-def _least(name: str, records: Sequence[PairedRecord]) -> Measured:
-    """Nearly the least time of all visits, for models of several threads, of which the clock on the wall tells.
-
-    Several threads wait for each other, and whatever takes a core from one of them is waited for by all: the times of a
-    visit lie anywhere above the undisturbed one, together. The error is the jackknife's over visits.
-    """
-    each = [own_times(record.run)[0] for record in records]
-    value = quantile([time for times in each for time in times], LEAST_QUANTILE)
-    without = [
-        math.log(quantile([time for other in each if other is not times for time in other], LEAST_QUANTILE) / value)
-        for times in each
-        if len(each) > 1
-    ]
-    count, middle = len(without), sum(without) / max(1, len(without))
-    jackknife = math.sqrt((count - 1) / count * sum((one - middle) ** 2 for one in without)) if count else 0.0
-    return _measured(name, seconds_from_ns(value), max(jackknife, LEAST_ERROR), len(records), records)
 
 
 def _measured(name: str, latency_s: float, error: float, visits: int, records: Sequence[PairedRecord]) -> Measured:

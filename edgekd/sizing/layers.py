@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.cost.columns import CountColumns, SpecColumns, Whole, count_columns
-from edgekd.cost.terms import CACHES, beyond
+from edgekd.cost.terms import OF_CACHES, of_cache
 
 Numbers = NDArray[Any]
 
@@ -120,8 +120,7 @@ class _Lazy(Mapping[str, Numbers]):
     def __getitem__(self, name: str) -> Numbers:
         if name not in self._made:
             # What exceeds a cache does not grow by equal steps; the weights themselves do.
-            most = CACHES.get(name)
-            self._made[name] = self._make(name) if most is None else beyond(most, self["weights"])
+            self._made[name] = of_cache(name, self) if name in OF_CACHES else self._make(name)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:

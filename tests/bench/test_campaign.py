@@ -18,6 +18,7 @@ from edgekd.bench.campaign import LEAST_ROUNDS as ROUNDS
 from edgekd.bench.campaign import MOST_ROUNDS, Campaign, answer, shuffled
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.sentinel import sentinel_model
+from edgekd.bench.windows import Level
 from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.fake import Answer, FakeHost
 from edgekd.hosts.open import open_host
@@ -118,6 +119,20 @@ def test_of_several_threads_the_least_time_counts_however_often_a_core_was_taken
     expected = [1e-3 * (1 if threads > 1 else 1.35) * (index + 1) for index in range(len(NAMES))]
     assert times_s == pytest.approx(expected)
     assert all(one.error >= 0.01 for one in found.measured.values()) or threads == 1
+
+
+def test_of_several_threads_what_slowed_the_sentinel_is_taken_off_as_far_as_students_share_it(tmp_path: Path) -> None:
+    # No visit is undisturbed but the first of each; the others are up to 1.2 times slower, students by its power 0.6.
+    def slower(visit: int) -> float:
+        return 1.0 + 0.05 * (visit // 6 % 5)
+
+    host = board(slower, lambda _, visit: slower(visit) ** -0.4, threads=2)
+    found = campaign(host, tmp_path, budget_s=60.0).run(NAMES)
+    assert found.findings.sensitivity == pytest.approx(0.6)
+    times_s = [found.measured[name].latency_s for name in NAMES]
+    assert times_s == pytest.approx([1e-3 * (index + 1) for index in range(len(NAMES))], rel=1e-3)
+    known = Level(found.findings.curve, 0.45)
+    assert campaign(host, tmp_path, budget_s=60.0, level=known).run(NAMES).findings.sensitivity == 0.45
 
 
 def test_a_board_that_stays_slow_is_told_and_not_measured_for_ever(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from edgekd.cost.count import macs
 from edgekd.cost.operators import operators
-from edgekd.cost.terms import BLOCK, BLOCKED, CACHES, TERMS, blocked_terms, latency_terms
+from edgekd.cost.terms import BLOCK, BLOCKED, CACHES, SWEPT, SWEPT_WITHIN, TERMS, blocked_terms, latency_terms
 from edgekd.networks.convolutional import mobilenet_v2
 from edgekd.student import StudentSpec
 
@@ -16,6 +18,11 @@ VIT = StudentSpec(
 )
 LLAMA = StudentSpec(
     architecture="llama", layers=4, hidden=16, heads=4, kv_heads=2, ffn=24, vocabulary=50, positions=40, tied=True
+)
+
+# A step of it after a few tokens fetches a little less than 2**22 numbers, after 500 a little more.
+HARDLY = StudentSpec(
+    architecture="llama", layers=4, hidden=256, heads=4, kv_heads=1, ffn=512, vocabulary=7168, positions=1024, tied=True
 )
 
 
@@ -57,6 +64,36 @@ def test_weights_beyond_a_cache_are_those_that_it_does_not_hold() -> None:
     assert large["weights"] > max(CACHES.values()) > min(CACHES.values()) > small["weights"]
     for name, most in CACHES.items():
         assert (small[name], large[name]) == (0, large["weights"] - most)
+
+
+def test_a_pass_that_is_too_large_for_a_cache_fetches_all_of_it_from_memory() -> None:
+    wide = replace(LLAMA, layers=8, hidden=512, heads=8, head_dim=64, kv_heads=8, ffn=512, vocabulary=32000)
+
+    def step(past: int) -> tuple[int, dict[str, float]]:
+        terms = latency_terms(operators(wide, batch=1, sequence=1, past=past))
+        # Read, written joined to the new token's, and copied once more.
+        fetched = terms["weights"] + 3 * 8 * 2 * 512 * (past + 1)
+        return fetched, {name: terms[name] for name in SWEPT}
+
+    fetched, swept = step(10)
+    assert SWEPT["traffic.swept_16m"] * (1 + SWEPT_WITHIN) < fetched
+    assert set(swept.values()) == {fetched}
+    for hidden, name in ((128, "traffic.swept_8m"), (256, "traffic.swept_16m")):
+        narrow = replace(wide, hidden=hidden, heads=hidden // 64, kv_heads=hidden // 64, ffn=hidden)
+        assert latency_terms(operators(narrow, batch=1, sequence=1, past=1))[name] == 0
+
+
+def test_the_memory_is_noticed_by_and_by_where_a_pass_hardly_exceeds_a_cache() -> None:
+    most = SWEPT["traffic.swept_4m"]
+    last = 0.0
+    for past in range(0, 500, 50):
+        terms = latency_terms(operators(HARDLY, batch=1, sequence=1, past=past + 1))
+        fetched = terms["weights"] + 3 * terms["elements.cache"]
+        over = (fetched - most) / (SWEPT_WITHIN * most)
+        assert terms["traffic.swept_4m"] == pytest.approx(fetched * min(max(over, 0.0), 1.0))
+        assert terms["traffic.swept_4m"] >= last
+        last = terms["traffic.swept_4m"]
+    assert 0 < last < fetched
 
 
 def test_channels_in_blocks_cost_as_much_as_whole_blocks() -> None:

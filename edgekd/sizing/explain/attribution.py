@@ -2,7 +2,7 @@
 
 Every feature that a fit may use is a sum over the parts of a pass: its classes of operators, its layers, its peak, and
 the inference itself. So a prediction, which is a sum of priced features, is a sum over the same parts, and nothing is
-left over. Weights beyond a cache are those of the whole pass; each class causes as much of them as it has weights.
+left over. What is too much for a cache is so for the whole pass; each class causes as much of that as it fetches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
-from edgekd.cost.terms import CACHES, TERMS, latency_terms
+from edgekd.cost.terms import CACHES, SWEPT, TERMS, latency_terms, traffic
 from edgekd.cost.trace import Operator
 from edgekd.errors import RecordError
 from edgekd.student import StudentSpec
@@ -33,7 +33,7 @@ def kind_of(term: str) -> str:
     """What a term of a latency spends its time on: 'compute', 'bandwidth' or 'overhead'. Errors: RecordError."""
     if term in _OVERHEADS:
         return OVERHEAD
-    if term in _TRAFFIC or term.startswith(("elements.", "weights.")):
+    if term in _TRAFFIC or term.startswith(("elements.", "weights.", "traffic.")):
         return BANDWIDTH
     if term == "macs" or term.startswith("macs."):
         return COMPUTE
@@ -65,8 +65,9 @@ def parts_of(spec: StudentSpec, trace: Sequence[Operator], precision: str) -> di
     parts = {name: _class_features(ops, precision) for name, ops in classes_of(trace).items()}
     whole = latency_terms(trace)
     for part in parts.values():
-        share = part["weights"] / whole["weights"] if whole["weights"] else 0.0
-        part |= {name: whole[name] * share for name in CACHES}
+        for names, fetched in ((CACHES, lambda terms: terms["weights"]), (SWEPT, traffic)):
+            share = fetched(part) / fetched(whole) if fetched(whole) else 0.0
+            part |= {name: whole[name] * share for name in names}
     parts[EVERY_LAYER] = {"layers": float(spec.layers)}
     parts[PEAK] = {"peak_activation_bytes": float(peak_sum(trace, precision))}
     parts[EVERY_INFERENCE] = {ONE: 1.0}
