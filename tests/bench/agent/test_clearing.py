@@ -56,7 +56,7 @@ def test_a_run_that_lives_stays_however_old_its_files_are(bench: Workbench) -> N
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(bench.folder)
             patch.setattr(time, "monotonic", lambda: 301 * DAY_S)
-            assert clear_old(bench.order()) == []
+            assert run not in clear_old(bench.order())  # the one before was ended: it may go
         assert run in left(bench)
         assert all(is_living(child) for child in children)
         bench.ask("reap", run)
