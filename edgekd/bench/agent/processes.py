@@ -94,19 +94,27 @@ def of_run(run: str, lock: Optional[str]) -> List[int]:
 
 
 def end(find: Callable[[], List[int]], patience_s: float = PATIENCE_S) -> List[int]:
-    """End all that `find` finds: politely, and after `patience_s` surely. Who could not be ended."""
+    """End all that `find` finds: politely, and after `patience_s` surely. Who could not be ended.
+
+    A process that is ending has closed its files, and with them the lock by which it is found, while it still lives. So
+    whoever was found once is ended, also when it is not found again.
+    """
+    began = {}  # type: Dict[int, Optional[int]]
     for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, 2.0)):
         late = time.monotonic() + wait_s
         told = set()  # type: set[int]
         while True:
             found = find()
-            if not found:
+            for pid in found:
+                began.setdefault(pid, start_time(pid))
+            left = set(found).union(pid for pid, at in began.items() if at is not None and is_alive(pid, at))
+            if not left:
                 return []
-            for pid in set(found) - told:
+            for pid in left - told:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
-            told.update(found)
+            told.update(left)
             if time.monotonic() >= late:
                 break
             time.sleep(STEP_S)
-    return find()
+    return sorted(left)
