@@ -169,13 +169,7 @@ def row(name: str, one: dict[str, Any]) -> list[str]:
 TEXT = """\
 `edgekd devices calibrate` measured the students of each row, export included in the time; then others, drawn at random
 from the same space, were measured in the same way and compared with their prediction. All times are in turns with the
-sentinel, whose undisturbed time the calibration has learned. The last line tells the machine of the newest rows.
-
-The Xeon was two cores of a shared server, which ran 1.3 to 1.8 times as slow in two to seven of ten visits. Its share
-of the last cache before the memory ends at some 32 MiB. Steps of a decoder that need about as much fall on either side
-of that from one process to the next, and are 1.1 to 1.5 times apart in repeated visits: no prediction is nearer there.
-In 4 bits students whose hidden size is no multiple of 128 take up to 1.7 times as long per multiplication, for which
-there is no term yet."""
+sentinel, whose undisturbed time the calibration has learned. The last line tells the machine of the newest rows."""
 
 
 def stored() -> dict[str, dict[str, Any]]:
