@@ -9,6 +9,7 @@ import pytest
 from searched import known_of, pricing_of
 
 from edgekd.cost.calibrate import Fit
+from edgekd.cost.tails import TAILS
 from edgekd.device import DeviceProfile
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import NONE, Bound, Boxes, Score, Whole
@@ -55,10 +56,14 @@ def assert_bounded(whole: Whole, boxes: Boxes, bound: Bound, score: Score) -> No
 
 # Prices that make what a student takes no straight line in ffn, and limits that tell.
 BENT: Mapping[str, tuple[str, dict[str, float], Limit]] = {
+    "tails": (
+        "int4", {"one": 1e-4, "macs.feed_forward": 1e-11, TAILS: 5e-11}, Limit("latency.p50", "latency_s", 1.5e-3)
+    ),
     "a swept cache": (
         "fp32", {"one": 1e-4, "macs.feed_forward": 1e-13, "traffic.swept_4m": 1e-9},
         Limit("latency.p50", "latency_s", 3e-3),
     ),
+    "blocks of weights": ("int4", {"one": 1e-4, "macs.feed_forward": 1e-11}, Limit("size", "size_bytes", 5e6)),
 }  # fmt: skip
 
 
