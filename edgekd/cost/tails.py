@@ -48,7 +48,7 @@ def least_tails(first: Iterable[Operator], last: Iterable[Operator]) -> Any:
 def left_over(inputs: Any) -> Any:
     """How many inputs the blocks outside whole strides count as: 32, 96 or 192 for one, two or three of them.
 
-    Our choice: close to what they take beyond their share of a stride in benchmarks/results/predictor_strides.
+    Our choice: close to what they take beyond their share of a stride in benchmarks/predictor/strides.py.
     """
     blocks = -(-inputs // BLOCK) % STRIDE
     return blocks * (blocks + 1) // 2 * BLOCK
