@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.cost.count import activation_sum, mac_sums, parameter_sum, peak_sum, weight_sum
 from edgekd.cost.operators import trace_of
+from edgekd.cost.tails import TAILS, has_tails, least_tails, tails
 from edgekd.cost.terms import latency_terms
 from edgekd.student import StudentSpec
 
@@ -71,7 +72,7 @@ class CountColumns:
     """The counts of many students, as count.Counts has them for one.
 
     Shapes: int64 [students]; those by precision are tables of such columns. `terms` are those of terms.latency_terms,
-    float64 [students].
+    and tails.TAILS where a precision has it; float64 [students].
     """
 
     parameters: Whole
@@ -118,7 +119,21 @@ def _counted(
         found[f"activation/{precision}"] = activation_sum(trace, precision)
         found[f"peak/{precision}"] = peak_sum(trace, precision, larger=np.maximum)
     found |= {f"terms/{name}": values for name, values in latency_terms(trace).items()}
+    if any(map(has_tails, precisions)):
+        found[f"terms/{TAILS}"] = tails(trace)
     return found
+
+
+def least_tail_columns(first: SpecColumns, last: SpecColumns, *, batch: int, sequence: int) -> NDArray[np.float64]:
+    """What tails.least_tails gives for each pair of students, the dimensions of the `first` being no larger.
+
+    Shapes: the columns have one length, and so has the result.
+    """
+    # Where there is one layer only, the second block stands for none.
+    traces = (
+        trace_of(cast("StudentSpec", _Spec(columns)), 2, batch=batch, sequence=sequence) for columns in (first, last)
+    )
+    return np.asarray(least_tails(*traces), np.float64)
 
 
 class _Spec(SimpleNamespace):

@@ -25,6 +25,7 @@ from edgekd.cost.stored import (
     with_calibration,
     write_calibrations,
 )
+from edgekd.cost.tails import TAILS
 from edgekd.cost.terms import BACKBONE, BLOCKED, BLOCKED_BACKBONE, BLOCKED_TERMS, TERMS
 from edgekd.device import load_profile, profile_text
 from edgekd.errors import InputError, UnitError
@@ -228,8 +229,12 @@ def _calibration(
 
 
 def latency_fit(samples: Sequence[Sample]) -> Fit:
-    """The fit of latencies: of convolutions the one that left-out samples like best, with channels in blocks or not."""
-    plain = fit(samples, (ONE, *TERMS), BACKBONE)
+    """The fit of latencies, by TAILS as well where the samples have them.
+
+    Of convolutions the one that left-out samples like best, with channels in blocks or not.
+    """
+    own = (TAILS,) if all(TAILS in sample.features for sample in samples) else ()
+    plain = fit(samples, (ONE, *TERMS, *own), BACKBONE)
     if not any(sample.features.get(name, 0) for sample in samples for name in BLOCKED.values()):
         return plain
     return min(plain, fit(samples, (ONE, *BLOCKED_TERMS), BLOCKED_BACKBONE), key=lambda one: one.half_width)

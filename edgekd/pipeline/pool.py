@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd.cost.count import peak_sum, weight_sum
 from edgekd.cost.limits import check_within
 from edgekd.cost.operators import operators
+from edgekd.cost.tails import TAILS, has_tails, tails
 from edgekd.cost.terms import blocked_terms, latency_terms
 from edgekd.errors import InputError, SpecError
 from edgekd.networks.spec import Spec
@@ -227,9 +228,11 @@ class Pool:
         """The terms of its latency, and the bytes that its memory follows from."""
         spec, precision, length = self._by_name[name]
         trace = traced(spec, self.reference.phase, batch=self.batch, length=length)
-        terms = {term: float(value) for term, value in (latency_terms(trace) | blocked_terms(trace)).items()}
-        bytes_ = {"weight_bytes": weight_sum(trace, precision), "peak_activation_bytes": peak_sum(trace, precision)}
-        return terms | {term: float(value) for term, value in bytes_.items()}
+        found = latency_terms(trace) | blocked_terms(trace)
+        if has_tails(precision):
+            found[TAILS] = tails(trace)
+        found |= {"weight_bytes": weight_sum(trace, precision), "peak_activation_bytes": peak_sum(trace, precision)}
+        return {term: float(value) for term, value in found.items()}
 
     def dims(self, name: str) -> Mapping[str, int]:
         """The sizes of its free dimensions."""

@@ -11,9 +11,13 @@ import numpy as np
 
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.columns import Whole
+from edgekd.cost.count import BLOCK
+from edgekd.cost.tails import TAILS, has_tails
+from edgekd.cost.terms import SWEPT
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
 from edgekd.sizing.forecast import End, Forecasts, forecasts, usual_spread
+from edgekd.sizing.least import with_tails
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.measuring import Known
 from edgekd.sizing.table import Ends, Mask, Numbers, Table, table_of_specs
@@ -51,7 +55,7 @@ class Bounds:
         return found
 
     def middles(self, table: Table) -> list[tuple[Numbers, Numbers]]:
-        """The middles of latency and memory in each precision; they grow with every dimension."""
+        """The middles of latency and memory in each precision; they grow with every dimension but for TAILS."""
         found = forecasts(table, self.known.fits)
         return [(each.latency.mid, each.memory.mid.astype(np.float64)) for each in found.values()]
 
@@ -91,23 +95,46 @@ class Bounds:
     def _with_possible_ffn(self, corners: Corners, most: float) -> Table:
         """The last corners, with no larger ffn than keeps the limits at the first corner.
 
-        What a student takes is a sum and a maximum of straight lines in ffn. So the line through two neighbouring
-        values is nowhere above it, and where it crosses a limit the student is over it, too.
+        What a student takes is a sum and a maximum of straight lines in ffn, where it is `straight`. Then the line
+        through two neighbouring values is nowhere above it, and where it crosses a limit the student is over it, too.
+        Elsewhere the line is a guess, and counts where the next ffn is over a limit indeed, for then all larger ones
+        are.
         """
         first, last = corners.first, corners.last
-        largest, before = last.specs.ffn, np.maximum(last.specs.ffn - 1, first.specs.ffn)
+        step = BLOCK if any(map(has_tails, first.precisions)) else 1
+        largest, before = last.specs.ffn, np.maximum(last.specs.ffn - step, first.specs.ffn)
         if not self.known.limits or not (before < largest).any():
             return last
-        high, low = (
-            self._least(_at_ffn(first, ffn), self.known.limits, self.end) for ffn in (largest, before)
-        )  # fmt: skip
-        slopes = np.array(high) - np.array(low)
+        high, low = (self._least_at(first, ffn) for ffn in (largest, before))
+        slopes = (np.array(high) - np.array(low)) / np.maximum(largest - before, 1)
         over = np.array(high) - most
         with np.errstate(divide="ignore", invalid="ignore"):
             # A little more than the crossing, for numbers are rounded.
             steps = np.where((over > 0) & (slopes > 0), over / slopes * (1 - 1e-9) - 1e-6, 0.0)
         possible = largest - np.floor(np.maximum(steps.min(axis=0), 0.0)).astype(np.int64)
-        return _at_ffn(last, np.clip(possible, first.specs.ffn, largest))
+        possible = np.clip(possible, first.specs.ffn, largest)
+        if not self.straight:
+            beyond = np.fmin.reduce(self._least_at(first, np.minimum(possible + 1, largest)))
+            possible = np.where(beyond > most, possible, largest)
+        return _at_ffn(last, possible)
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether what students take is a sum and a maximum of straight lines in ffn.
+
+        Weights of 4 bits come in whole blocks, and a cache that is swept through loses all that it kept.
+        """
+        fits = [each.latency for each in self.known.fits.values() if each.latency is not None]
+        swept = any(each.prices.get(name) for each in fits for name in SWEPT)
+        return not swept and not any(map(has_tails, self.known.fits))
+
+    def _least_at(self, first: Table, ffn: Whole) -> list[Numbers]:
+        """What no student of a box with that `first` corner is below from `ffn` on, in each precision."""
+        found = _at_ffn(first, ffn)
+        if TAILS in first.counts.terms:
+            # The least in a box is the least at each ffn.
+            found = with_tails(found, first.counts.terms[TAILS])
+        return self._least(found, self.known.limits, self.end)
 
     def _least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
         """What no larger student can be below, in each precision."""
@@ -129,7 +156,8 @@ class Bounds:
 
 
 def _floor(fit: Fit | None, ends: Ends) -> Ends:
-    # An interval is never narrower than the half width of its fit, and the middle grows with every dimension.
+    # An interval is never narrower than the half width of its fit, and the middle grows with every dimension: tails
+    # are the least already.
     return ends if fit is None else Ends(ends.low, ends.mid, ends.mid * math.exp(fit.half_width))
 
 

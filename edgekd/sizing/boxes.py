@@ -1,9 +1,10 @@
 """Spaces too large to look at every student: boxes of choices, cut in halves, and what cannot matter left out unseen.
 
 Every count grows with every dimension, and so do the capacity and what a fit of prices that are not negative predicts.
-So no student of a box takes less than the box's first corner would, and none is more capable than its last corner would
-be, whether or not a student stands there. A box that these bounds rule out is dropped whole, the others are halved down
-to single students: what is found is what looking at each student would find.
+One term may shrink: first corners have the least of it (least.py). So no student of a box takes less than the box's
+first corner would, and none is more capable than its last corner would be, whether or not a student stands there. A box
+that these bounds rule out is dropped whole, the others are halved down to single students: what is found is what
+looking at each student would find.
 Source: Land, Doig: An automatic method of solving discrete programming problems, Econometrica 28(3), 1960.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.sizing.grid import SEPARATE, Grid
+from edgekd.sizing.least import with_least_tails
 from edgekd.sizing.space import possible
 from edgekd.sizing.table import Mask, Numbers, Pricing, Table, table_of_specs
 
@@ -57,7 +59,10 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Corners:
-    """The first and the last corner of each box, as if students stood there; `holds` says which may hold a student."""
+    """The first and the last corner of each box, as if students stood there; `holds` says which may hold a student.
+
+    No student of a box takes less than `first`, whose tails are the least in the box.
+    """
 
     boxes: Boxes
     first: Table
@@ -124,7 +129,8 @@ class Whole:
         kept = self.grid.may_hold(first.specs, last.specs)
         low, high = (table_of_specs(each.specs.rows(kept), each.sequence[kept], self.pricing) for each in (first, last))
         least, most = self.grid.space.min_share, self.grid.space.max_share
-        return Corners(boxes.at(kept), low, high, (high.shares >= least) & (low.shares <= most))
+        held = (high.shares >= least) & (low.shares <= most)
+        return Corners(boxes.at(kept), with_least_tails(low, high), high, held)
 
     def students(self, places: Places) -> Seen:
         """The students among the combinations at `places`."""

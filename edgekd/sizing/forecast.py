@@ -12,6 +12,7 @@ import numpy as np
 
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Sample, Terms, fit
 from edgekd.cost.carry import rescaled
+from edgekd.cost.tails import TAILS, has_tails
 from edgekd.cost.terms import BACKBONE, TERMS
 from edgekd.errors import MeasureError
 from edgekd.sizing.limits import Costs
@@ -151,7 +152,7 @@ def _fits(
         if found.size_bytes is not None:
             size.append(Sample(name, features, found.size_bytes))
     return Fits(
-        _fit_or_none(latency, LATENCY_TERMS, BACKBONE),
+        _fit_or_none(latency, (*LATENCY_TERMS, TAILS) if has_tails(precision) else LATENCY_TERMS, BACKBONE),
         _fit_or_none(memory, MEMORY_TERMS),
         _fit_or_none(size, SIZE_TERMS),
     )

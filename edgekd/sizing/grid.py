@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.cost.columns import DIMENSIONS, SpecColumns, Whole
+from edgekd.cost.tails import left_over
 from edgekd.space import Dimension, Space, Tie, tie_from_text
 from edgekd.student import StudentSpec
 
@@ -156,12 +157,13 @@ def trimmed(grid: Grid) -> tuple[Grid, float]:
     return replace(grid, space=grid.space.model_copy(update=kept)), density
 
 
-def thinned(grid: Grid, most: float) -> tuple[Grid, float | None]:
+def thinned(grid: Grid, most: float, *, tails: bool = False) -> tuple[Grid, float | None]:
     """A part of `grid` of at most `most` combinations, and by which share a student left out may be more capable.
 
     Layers and ffn are thinned to steps of a constant factor, so that for every student there is a kept one just below
     it: as wide, no slower, no larger, and its capacity less by at most that share (but for a smallest student that
-    min_share refuses). Where that is not enough, the other dimensions are thinned too and nothing is promised: None.
+    min_share refuses). With `tails`, the one below leaves no more of its ffn over either, for else it may be slower.
+    Where that is not enough, the other dimensions are thinned too and nothing is promised: None.
     """
     tied = {tie_from_text(text).source for text in grid.space.ties.values()}
     safe = [str(name) for name in ("layers", "ffn") if name in grid.axes and name not in tied]
@@ -174,19 +176,25 @@ def thinned(grid: Grid, most: float) -> tuple[Grid, float | None]:
     )
     found, within = grid, None
     for within, step, names in (*promised, *((None, step, rest) for step in STEPS)):
-        choices = {name: _spaced(grid.axes[name], step) for name in names}
+        choices = {name: _spaced(grid.axes[name], step, tails=tails and name == "ffn") for name in names}
         found = replace(grid, space=grid.space.model_copy(update=choices))
         if found.size <= most:
             return found, within
     return found, None
 
 
-def _spaced(values: NDArray[Any], step: float) -> list[Any]:
-    """Of `values`, the first, the last, and between them as few as leave no gap wider than 1 + `step` to the next."""
-    kept = [values[0].item()]
-    for value in values[1:].tolist():
-        if value > kept[-1] * (1 + step):
+def _spaced(values: NDArray[Any], step: float, *, tails: bool = False) -> list[Any]:
+    """Of `values`, the first, the last, and between them as few as leave no gap wider than 1 + `step` to the next.
+
+    With `tails`, the one below each is one that leaves no more over.
+    """
+    kept: list[Any] = []
+    newest: dict[int, Any] = {}  # by what is left over
+    for value in values.tolist():
+        over = left_over(value) if tails else 0
+        if not any(value <= below * (1 + step) for rest, below in newest.items() if rest <= over):
             kept.append(value)
+            newest[over] = value
     last = values[-1].item()
     return kept if kept[-1] == last else [*kept, last]
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from edgekd.cost.count import Counts, count_each, parameters
 from edgekd.cost.operators import operators
 from edgekd.cost.predict import Prediction, predict, predict_memory
+from edgekd.cost.tails import TAILS, has_tails, tails
 from edgekd.cost.terms import latency_terms
 from edgekd.device import DeviceProfile
 from edgekd.student import Candidate, StudentSpec
@@ -115,7 +116,8 @@ def vocabulary_rows(spec: StudentSpec) -> int:
 
 
 def _features(spec: StudentSpec, counts: Counts) -> dict[str, float]:
-    terms = latency_terms(operators(spec, batch=counts.batch, sequence=counts.sequence))
+    trace = operators(spec, batch=counts.batch, sequence=counts.sequence)
+    terms = latency_terms(trace) | ({TAILS: tails(trace)} if has_tails(counts.precision) else {})
     return {
         "layers": float(spec.layers),
         "macs": float(counts.macs),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.cost.columns import SpecColumns
+from edgekd.cost.tails import has_tails
 from edgekd.errors import SpecError
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import Places, Whole
@@ -122,8 +123,10 @@ class Searched:
 
     @cached_property
     def _thinned(self) -> tuple[Table, float | None]:
-        grid, within = thinned(self.whole.grid, MOST_COMBINATIONS / self.density)
-        return table_of(enumerate_students(grid), self.whole.pricing), within
+        pricing = self.whole.pricing
+        tails = any(map(has_tails, pricing.setting.precisions))
+        grid, within = thinned(self.whole.grid, MOST_COMBINATIONS / self.density, tails=tails)
+        return table_of(enumerate_students(grid), pricing), within
 
 
 def supply_of(grid: Grid, pricing: Pricing) -> Everyone | Searched:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekd.cost.columns import CHUNK, SpecColumns, count_columns
+from edgekd.cost.columns import CHUNK, SpecColumns, count_columns, least_tail_columns
 from edgekd.cost.count import count
 from edgekd.cost.operators import operators
+from edgekd.cost.tails import TAILS, least_tails, tails
 from edgekd.cost.terms import latency_terms
 from edgekd.errors import SpecError
 from edgekd.student import PRECISIONS, StudentSpec
@@ -65,7 +66,8 @@ def test_columns_hold_what_is_counted_one_by_one(name: str, past: int) -> None:
     shape = {"batch": 2, "sequence": 0 if teacher.tokens else 7}
     found = count_columns(SpecColumns.of(specs, teacher), PRECISIONS, **shape, past=past)
     for row, spec in enumerate(specs):
-        terms = latency_terms(operators(spec, **shape, past=past))
+        trace = operators(spec, **shape, past=past)
+        terms = latency_terms(trace) | {TAILS: tails(trace)}
         assert {key: float(values[row]) for key, values in found.terms.items()} == terms
         for precision in PRECISIONS:
             alone = count(spec, **shape, past=past, precision=precision)
@@ -76,6 +78,28 @@ def test_columns_hold_what_is_counted_one_by_one(name: str, past: int) -> None:
             assert together == (
                 alone.parameters, alone.macs, alone.weight_bytes, alone.activation_bytes, alone.peak_activation_bytes,
             )  # fmt: skip
+
+
+def test_tails_are_counted_where_a_precision_has_them() -> None:
+    teacher = TEACHERS["bert"]
+    columns = SpecColumns.of(students_of(teacher, 5, seed=2), teacher)
+    for precision in PRECISIONS:
+        found = count_columns(columns, (precision,), batch=1, sequence=5)
+        assert (TAILS in found.terms) == (precision == "int4")
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_least_tails_of_columns_are_those_of_each_pair(name: str) -> None:
+    teacher = TEACHERS[name]
+    shape = {"batch": 2, "sequence": 0 if teacher.tokens else 7}
+    pairs = [(spec, replace(spec, layers=6, ffn=spec.ffn + 9)) for spec in students_of(teacher, 30, seed=4)]
+    first, last = (SpecColumns.of(specs, teacher) for specs in zip(*pairs, strict=True))
+    found = least_tail_columns(first, last, **shape)
+    for row, (low, high) in enumerate(pairs):
+        # The operators of a single layer are fewer; at its least depth the larger one has as many.
+        traces = [operators(replace(spec, layers=low.layers), **shape) for spec in (low, high)]
+        assert found[row] == least_tails(*traces)
+    assert (found > 0).any()
 
 
 def test_more_students_than_fit_in_one_chunk_are_counted_alike() -> None:

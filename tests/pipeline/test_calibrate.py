@@ -15,7 +15,7 @@ from edgekd.device import load_profile
 from edgekd.errors import HostError, InputError, RecordError
 from edgekd.host_choice import HostChoice
 from edgekd.pipeline import calibrate as module
-from edgekd.pipeline.calibrate import Request, calibrate, left_out, outcome_lines, request_from_text
+from edgekd.pipeline.calibrate import Request, calibrate, latency_fit, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
 from edgekd.pipeline.pool import Reference
 from edgekd.record import write_record
@@ -156,3 +156,24 @@ def test_leaving_out_counts_what_a_fit_to_the_others_says() -> None:
     assert left_out(samples).within_5 == 1.0
     wrong = Sample("wrong", samples[5].features, samples[5].value * 1.5, confirmed=True)
     assert left_out([*samples[:5], wrong, *samples[6:]]).within_10 == pytest.approx(11 / 12)
+
+
+def test_tails_are_priced_where_the_samples_have_them() -> None:
+    from edgekd.cost.calibrate import Sample
+    from edgekd.cost.tails import TAILS
+    from edgekd.cost.terms import TERMS
+
+    zeros = dict.fromkeys(TERMS, 0.0)
+    rows = [{"starts": 10.0 * x, "macs.head": 1e6 * x**2, TAILS: 1e6 * (x % 3)} for x in range(1, 19)]
+    samples = [
+        Sample(str(row), zeros | row, 1e-6 * row["starts"] + 1e-11 * row["macs.head"] + 3e-11 * row[TAILS])
+        for row in rows
+    ]
+    assert latency_fit(samples).prices[TAILS] == pytest.approx(3e-11, rel=0.1)
+    assert left_out(samples).within_5 == 1.0
+    without = [
+        replace(sample, features={name: value for name, value in sample.features.items() if name != TAILS})
+        for sample in samples
+    ]
+    assert TAILS not in latency_fit(without).prices
+    assert left_out(without).within_5 < 0.9

@@ -6,6 +6,7 @@ import pytest
 
 from edgekd.bench.artifact import artifact_from_file
 from edgekd.cost.count import Counts, count
+from edgekd.cost.tails import TAILS, tails
 from edgekd.cost.terms import latency_terms
 from edgekd.errors import InputError, SpecError
 from edgekd.networks.spec import Spec
@@ -82,6 +83,14 @@ def test_a_prompt_costs_more_than_a_token_and_a_phase_needs_a_language_model(tmp
         reference_of("bert", tmp_path, (), "decode")
     with pytest.raises(SpecError, match="1024"):
         reference_of("gpt2", tmp_path, (1024,), "decode")
+
+
+def test_a_student_of_four_bits_has_its_tails_among_its_features() -> None:
+    pool = tiny_pool()
+    spec = pool.students[0]
+    trace = traced(spec, "whole", batch=1, length=8)
+    assert pool.features(pool.add(spec, "int4", 8))[TAILS] == tails(trace) > 0
+    assert TAILS not in pool.features(pool.add(spec, "int8", 8))
 
 
 def test_a_design_uses_all_lengths(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from searched import known_of, pricing_of
 
+from edgekd.cost.calibrate import Fit
+from edgekd.cost.tails import TAILS
 from edgekd.device import DeviceProfile
 from edgekd.sizing.bounds import Bounds
-from edgekd.sizing.boxes import NONE, Whole
+from edgekd.sizing.boxes import NONE, Bound, Boxes, Score, Whole
+from edgekd.sizing.forecast import Fits
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.limits import Limit
+from edgekd.sizing.measuring import Known
 from edgekd.space import Space
 from edgekd.student import StudentSpec
 
@@ -37,12 +42,57 @@ def test_no_student_of_a_box_scores_more_than_its_bound(whole: Whole, bounds: Bo
     boxes = whole.roots()
     for _ in range(4):
         boxes = whole.halves(boxes)
+    assert_bounded(whole, boxes, bound, score)
+
+
+def assert_bounded(whole: Whole, boxes: Boxes, bound: Bound, score: Score) -> None:
     corners = whole.corners(boxes)
     limits = bound(corners)
     assert (limits > NONE).any()
     for box in range(len(corners.boxes)):
         inside = whole.students(whole.combinations(corners.boxes.at(np.array([box])))).table
         assert (score(inside) <= limits[box]).all()
+
+
+# Prices that make what a student takes no straight line in ffn, and limits that tell.
+BENT: Mapping[str, tuple[str, dict[str, float], Limit]] = {
+    "tails": (
+        "int4", {"one": 1e-4, "macs.feed_forward": 1e-11, TAILS: 5e-11}, Limit("latency.p50", "latency_s", 1.5e-3)
+    ),
+    "a swept cache": (
+        "fp32", {"one": 1e-4, "macs.feed_forward": 1e-13, "traffic.swept_4m": 1e-9},
+        Limit("latency.p50", "latency_s", 3e-3),
+    ),
+    "blocks of weights": ("int4", {"one": 1e-4, "macs.feed_forward": 1e-11}, Limit("size", "size_bytes", 5e6)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bent", BENT)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_student_of_a_random_box_scores_more_than_its_bound_where_lines_are_bent(
+    bent: str, seed: int, teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    draw = np.random.default_rng(seed)
+    space = Space(
+        layers=[1, 2, 6], hidden=sorted(draw.choice(np.arange(32, 385, 32), 5, replace=False).tolist()),
+        ffn=sorted(draw.choice(np.arange(8, 1537), 40, replace=False).tolist()), min_share=0.0,
+    )  # fmt: skip
+    precision, prices, limit = BENT[bent]
+    grid = Grid(space, teacher, 64)
+    pricing = pricing_of(grid, make_profile(peak="10 GMAC/s"))
+    whole = Whole(grid, replace(pricing, setting=replace(pricing.setting, precisions=(precision,))))
+    known = Known([limit], "middle", 3, {precision: Fits(latency=Fit(prices, 0.1, 0.9, 9))}, [], {})
+    bounds = Bounds(known, grid.sequences)
+    assert not bounds.straight
+    # The bound cuts somewhere, and where it does it leaves whoever keeps the limit.
+    boxes, cut = whole.roots(), False
+    for _ in range(7):
+        for bound, score in (bounds.most_capable(), bounds.nearest([limit], "mid")):
+            assert_bounded(whole, boxes, bound, score)
+        corners = whole.corners(boxes)
+        cut |= bool((bounds.most_capable()[0](corners) < corners.last.capacity).any())
+        boxes = whole.halves(boxes)
+    assert cut
 
 
 def test_measured_students_are_passed_over(whole: Whole, bounds: Bounds) -> None:

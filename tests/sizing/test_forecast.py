@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from every import everyone, tabled
 
+from edgekd.cost.tails import TAILS
 from edgekd.device import DeviceProfile
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts, measured_costs, usual_spread
 from edgekd.sizing.limits import Costs
@@ -106,3 +107,25 @@ def test_usual_spread_is_the_median_one() -> None:
     spreads = {str(spread): Measurement(1.0, spread, 0.9, 1.1) for spread in (0.01, 0.02, 0.9)}
     assert usual_spread(spreads) == 0.02
     assert usual_spread({}) == 0.0
+
+
+def test_four_bits_are_fitted_with_their_tails(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    space = Space(layers=[1, 2, 4], hidden=[64, 96, 128, 224, 256, 352], ffn=[256, 320, 1024])
+    table = tabled(space, teacher, make_profile(peak="10 GMAC/s"), ("fp32", "int4"))
+    students = everyone(table)
+
+    def slow(student: PricedStudent) -> Measurement:
+        features = student.features["int4"]
+        seconds = 1e-4 + features["macs"] / 5e10 + features[TAILS] / 2e10
+        return Measurement(seconds, 0.03, seconds * 0.99, seconds * 1.01)
+
+    measured = {Candidate(one.spec, "int4", one.sequence).name: slow(one) for one in students[::3]}
+    fits = fitted(students, measured, ("fp32", "int4"))
+    fit = fits["int4"].latency
+    assert fit is not None
+    assert fit.prices[TAILS] == pytest.approx(1 / 2e10, rel=0.2)
+    found = forecasts(table, fits)["int4"].latency.mid
+    for row, student in enumerate(students):
+        assert found[row] == pytest.approx(slow(student).latency_s, rel=0.03)

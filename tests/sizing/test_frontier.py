@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from searched import known_of, pricing_of
 
+from edgekd.cost.calibrate import Fit
+from edgekd.cost.tails import TAILS
 from edgekd.device import DeviceProfile
 from edgekd.sizing import frontier
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import Whole
 from edgekd.sizing.choice import Standing
+from edgekd.sizing.forecast import Fits
 from edgekd.sizing.frontier import Points, front_of
 from edgekd.sizing.grid import Grid
+from edgekd.sizing.measuring import Known
 from edgekd.sizing.space import enumerate_students
 from edgekd.sizing.table import table_of, table_of_specs
 from edgekd.space import Space
@@ -32,6 +37,26 @@ def everyone(whole: Whole, bounds: Bounds) -> Standing:
 
 def test_the_front_is_that_of_all_students(whole: Whole) -> None:
     bounds = Bounds(known_of(whole.grid, whole.pricing, [], None, "upper"), whole.grid.sequences)
+    standing = everyone(whole, bounds)
+    nothing = bounds.known.standing(
+        table_of_specs(standing.table.specs.rows(slice(0)), standing.table.sequence[:0], whole.pricing)
+    )
+    places = front_of(whole, bounds, nothing)
+    assert places is not None
+    found = whole.students(places).table
+    assert {found.name(row) for row in range(len(found))} == {standing.table.name(row) for row, _ in standing.front}
+
+
+def test_the_front_is_that_of_all_students_where_more_inputs_may_take_less(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    space = Space(layers=[1, 2, 4], hidden=list(range(32, 385, 32)), ffn=list(range(64, 1025, 32)), min_share=0.0)
+    grid = Grid(space, teacher, 64)
+    pricing = pricing_of(grid, make_profile(peak="10 GMAC/s"))
+    whole = Whole(grid, replace(pricing, setting=replace(pricing.setting, precisions=("int4",))))
+    prices = {"one": 1e-4, "macs.projections": 1e-11, "macs.feed_forward": 1e-11, TAILS: 4e-11}
+    fits = {"int4": Fits(latency=Fit(prices, 0.1, 0.9, 9))}
+    bounds = Bounds(Known([], "middle", 3, fits, [], {}), grid.sequences)
     standing = everyone(whole, bounds)
     nothing = bounds.known.standing(
         table_of_specs(standing.table.specs.rows(slice(0)), standing.table.sequence[:0], whole.pricing)

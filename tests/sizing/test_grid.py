@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from every import enumerated, specs_of
 
+from edgekd.cost.tails import left_over
 from edgekd.sizing.grid import Grid, thinned, trimmed
 from edgekd.space import Space
 from edgekd.student import StudentSpec
@@ -138,6 +139,19 @@ def test_a_thinned_space_keeps_a_student_just_below_each(teacher: StudentSpec, m
         gaps *= (grid.axes[name] / below).max()
         assert kept[-1] == grid.axes[name][-1]
     assert gaps <= 1 + within + 1e-12
+
+
+@pytest.mark.parametrize("most", [4000, 40_000])
+def test_with_tails_the_ffn_just_below_leaves_no_more_over(teacher: StudentSpec, most: int) -> None:
+    grid = Grid(Space(layers=list(range(1, 25)), hidden=[64, 128], ffn=list(range(8, 1537))), teacher, 64)
+    part, within = thinned(grid, most, tails=True)
+    assert part.size <= most
+    assert within is not None
+    layers, ffn = part.axes["layers"], part.axes["ffn"]
+    below = layers[np.searchsorted(layers, grid.axes["layers"], "right") - 1]
+    slack = (1 + within) / (grid.axes["layers"] / below).max()
+    for value in grid.axes["ffn"].tolist():
+        assert any(value / slack - 1e-9 <= kept <= value and left_over(kept) <= left_over(value) for kept in ffn)
 
 
 def test_a_space_that_must_be_thinned_in_width_promises_nothing(llama: StudentSpec) -> None:

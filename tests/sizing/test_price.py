@@ -7,6 +7,8 @@ import pytest
 from every import enumerated, specs_of
 
 from edgekd.cost.count import count
+from edgekd.cost.operators import operators
+from edgekd.cost.tails import TAILS, tails
 from edgekd.cost.terms import TERMS
 from edgekd.device import DeviceProfile
 from edgekd.sizing.price import PricedStudent, Setting, priced, vocabulary_parameters
@@ -76,3 +78,10 @@ def test_a_student_at_one_of_several_lengths_says_so_and_is_counted_there(
     assert short.prices["fp32"].counts == count(teacher, batch=1, sequence=16, precision="fp32")
     assert short.parameters == long.parameters
     assert short.macs < long.macs
+
+
+def test_a_student_of_four_bits_has_tails(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> None:
+    setting = replace(SETTING, precisions=("int8", "int4"))
+    (student,) = priced([replace(teacher, ffn=200)], teacher, make_profile(), setting)
+    assert student.features["int4"][TAILS] == tails(operators(student.spec, batch=1, sequence=64)) > 0
+    assert TAILS not in student.features["int8"]

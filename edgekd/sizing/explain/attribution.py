@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
+from edgekd.cost.tails import TAILS, tails
 from edgekd.cost.terms import CACHES, SWEPT, TERMS, latency_terms, traffic
 from edgekd.cost.trace import Operator
 from edgekd.errors import RecordError
@@ -24,7 +25,7 @@ PEAK = "peak activations"
 COMPUTE, BANDWIDTH, OVERHEAD = "compute", "bandwidth", "overhead"
 _OVERHEADS = ("starts", "products", "layers", ONE)
 _TRAFFIC = ("weights", "weight_bytes", "activation_bytes", "peak_activation_bytes")
-FEATURES = (*TERMS, ONE, "layers", "macs", "weight_bytes", "activation_bytes", "peak_activation_bytes")
+FEATURES = (*TERMS, TAILS, ONE, "layers", "macs", "weight_bytes", "activation_bytes", "peak_activation_bytes")
 
 Parts = Mapping[str, Mapping[str, float]]
 
@@ -77,6 +78,7 @@ def parts_of(spec: StudentSpec, trace: Sequence[Operator], precision: str) -> di
 def _class_features(ops: Sequence[Operator], precision: str) -> dict[str, float]:
     return {
         **{name: float(value) for name, value in latency_terms(ops).items()},
+        TAILS: float(tails(ops)),
         "macs": float(sum(mac_sums(ops).values())),
         "weight_bytes": float(weight_sum(ops, precision)),
         "activation_bytes": float(activation_sum(ops, precision)),

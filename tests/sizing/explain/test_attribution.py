@@ -5,6 +5,7 @@ import pytest
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.count import count
 from edgekd.cost.operators import operators
+from edgekd.cost.tails import TAILS, tails
 from edgekd.cost.terms import TERMS, latency_terms
 from edgekd.errors import RecordError
 from edgekd.sizing.explain.attribution import (
@@ -36,6 +37,7 @@ def test_the_features_of_all_parts_are_those_of_the_whole(families: list[Student
         assert features["activation_bytes"] == counts.activation_bytes
         assert features["peak_activation_bytes"] == counts.peak_activation_bytes
         assert {name: features[name] for name in TERMS} == pytest.approx(latency_terms(trace), rel=1e-12)
+        assert features[TAILS] == tails(trace)
         assert (features["layers"], features["one"]) == (spec.layers, 1)
 
 
@@ -66,6 +68,7 @@ def test_a_term_is_attributed_to_the_class_that_causes_it(teacher: StudentSpec) 
     assert causes("macs.feed_forward") == {"feed_forward"}
     assert causes("elements.lookup") == {"embeddings"}
     assert causes("weights") == {"projections", "feed_forward", "head"}
+    assert causes(TAILS) <= {"projections", "feed_forward", "head"}
     assert causes("one") == {EVERY_INFERENCE}
     assert causes("layers") == {EVERY_LAYER}
     assert causes("peak_activation_bytes") == {PEAK}
