@@ -1,10 +1,10 @@
 """How well a calibration predicts students it has not seen, on this machine, live.
 
-    python benchmarks/predictor/live.py [--case NAME ...] [--unseen 20] [--budget "150 s"] [--neighbour] [--write]
+    python benchmarks/predictor/live.py [--case NAME ...] [--unseen 20] [--draw 1] [--budget "150 s"] [--write]
 
 For each case `edgekd devices calibrate` measures its designed students, and a campaign of its own measures students
-drawn at random from the same space, interleaved with the sentinel. With --neighbour another process multiplies matrices
-while the calibration runs, and only then.
+drawn at random from the same space, interleaved with the sentinel; another --draw draws others. With --neighbour
+another process multiplies matrices while the calibration runs, and only then.
 """
 
 from __future__ import annotations
@@ -92,8 +92,15 @@ def neighbour(wanted: bool) -> Iterator[None]:
             process.join()
 
 
-def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) -> tuple[dict[str, Any], HostFacts]:
-    """Calibrate, measure `unseen` other students, and compare; with the host it was done on."""
+def drawn(case: Case, number: int) -> random.Random:
+    """What chooses the students of a draw; each number gives others."""
+    return random.Random(f"{case}" if number == 1 else f"{case} {number}")  # noqa: S311  students, no secrets
+
+
+def scored(
+    case: Case, folder: Path, unseen: int, number: int, budget_s: float, noisy: bool
+) -> tuple[dict[str, Any], HostFacts]:
+    """Calibrate, measure `unseen` other students of a draw, and compare; with the host it was done on."""
     request = Request(
         HostChoice(), "generic-x86-64", case.family, folder / "board", (case.precision,), case.lengths,
         threads=case.threads, budget_s=budget_s, phase=case.phase,
@@ -106,7 +113,7 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
     reference = reference_of(case.family, folder, case.asked or case.lengths, case.phase)
     pool = Pool(reference, (case.precision,), 1)
     seen = set(outcome.answer.measured)
-    draw, names = random.Random(f"{case}"), list[str]()  # noqa: S311  students, no secrets
+    draw, names = drawn(case, number), list[str]()
     while len(names) < unseen:
         spec = draw.choice(pool.students)
         name = pool.add(spec, case.precision, draw.choice(reference.sequences))
@@ -126,6 +133,7 @@ def scored(case: Case, folder: Path, unseen: int, budget_s: float, noisy: bool) 
     sizes = [abs(error) for error in errors]
     table = {
         "unseen": len(errors),
+        "draw": number,
         "within_10": share(sizes, math.log(1.1)),
         "within_5": share(sizes, math.log(1.05)),
         "median_error": median(sizes),
@@ -207,6 +215,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", choices=list(CASES))
     parser.add_argument("--unseen", type=int, default=20)
+    parser.add_argument("--draw", type=int, default=1, help="which random students are asked for")
     parser.add_argument("--budget", type=duration_s_from_text, default=150.0)
     parser.add_argument("--neighbour", action="store_true")
     parser.add_argument("--keep", type=Path, help="a folder that is left with all records")
@@ -218,7 +227,9 @@ def main() -> int:
         label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             root = Path(folder) if chosen.keep is None else make_folder(chosen.keep / label.replace(" ", "-"))
-            results[label], host = scored(CASES[name], root, chosen.unseen, chosen.budget, chosen.neighbour)
+            results[label], host = scored(
+                CASES[name], root, chosen.unseen, chosen.draw, chosen.budget, chosen.neighbour
+            )
         print(" | ".join(row(label, results[label])), json.dumps(results[label]), flush=True)
     if chosen.write and host is not None:
         results = in_order({**stored(), **results})

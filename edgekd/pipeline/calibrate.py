@@ -49,9 +49,9 @@ USUAL: tuple[Precision, ...] = ("fp32", "int8")
 PAIRS = 12
 LEAST_VISIT_S, LONGEST_VISIT_S = 0.3, 20.0
 WARMUP_S = 0.1
-# Nine of ten students differ by less than that between two campaigns at one level, besides what a fit leaves: from
-# benchmarks/predictor/live.py, on a shared machine.
-CAMPAIGNS_DIFFER = 0.02
+# So much does a whole campaign differ from another, besides what a fit leaves: in nine of ten cases of
+# benchmarks/results/predictor_live the `bias` of all unseen students together is less.
+CAMPAIGNS_DIFFER = 0.03
 LEAST_STUDENTS = 8  # our choice: with fewer, leaving one out says little
 
 
