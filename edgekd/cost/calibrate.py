@@ -258,8 +258,8 @@ def _quantile(sizes: Sequence[float], freedom: float, samples: int) -> tuple[flo
     """The left-out error that covers `COVERAGE` of further students, and the share that so few of them can promise.
 
     The k-th smallest of n covers k / (n + 1), and the largest is the most that n errors can tell. What was set aside of
-    all `samples` counts as an error beyond all others. But prices that took
-    nearly all samples to find leave errors that say the same over and again: hence the ratio of Student's quantiles.
+    all `samples` counts as an error beyond all others. But prices that took nearly all samples to find leave errors
+    that say the same over and again: hence the ratio of Student's quantiles.
     """
     ordered, count = sorted(sizes), len(sizes)
     place = min(COVERAGE * (samples + 1), count)
