@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgekd.config import Model
+from edgekd.text import printable
 
 MOST_VALUES = 100_000  # of one dimension, our choice: more than any dimension of a transformer has
 
@@ -36,7 +37,12 @@ def _choices(value: Any) -> Any:
         if len(values) > MOST_VALUES:
             raise ValueError(f"the range holds {len(values)} values, expected at most {MOST_VALUES}; enlarge its step")
         return list(values)
-    if value == []:
+    if not isinstance(value, list):
+        found = printable(repr(value), 40)
+        raise ValueError(
+            f"found {found}, expected a whole number, a list of them, or a range such as {{from: 1, to: 6}}"
+        )
+    if not value:
         raise ValueError("the list is empty; name at least one value")
     return value
 

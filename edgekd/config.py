@@ -265,10 +265,12 @@ def _explain(source: Source, model: type[BaseModel], problem: dict[str, Any]) ->
     kind, name = problem["type"], " ".join(printable(".".join(str(part) for part in path), 200).split())
     place = source.place(path)
     if kind == "extra_forbidden":
-        fields = _fields_at(model, path[:-1])
-        inside = f" in {'.'.join(map(str, path[:-1]))}" if len(path) > 1 else ""
-        hint = did_you_mean(str(path[-1]), fields)
-        return f"{place}: unknown key {str(path[-1])!r}{inside}, expected one of {listing(fields, 20)}.{hint}"
+        # A table that --set gives has one place for all of its keys.
+        key, table = str(loc[-1]), path[:-1] if path[-1:] == loc[-1:] else path
+        fields = _fields_at(model, table)
+        inside = f" in {'.'.join(map(str, table))}" if table else ""
+        hint = did_you_mean(key, fields)
+        return f"{place}: unknown key {printable(key, 80)!r}{inside}, expected one of {listing(fields, 20)}.{hint}"
     if kind == "missing":
         where = f" in {name}" if name else ""
         return f"{place}: the key {str(loc[-1])!r} is missing{where}"
@@ -304,6 +306,8 @@ def _fields_at(model: type[BaseModel], path: Path_) -> list[str]:
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if isinstance(annotation, BeforeValidator):  # what is read may be wider than what is kept
+        return _models_in(annotation.json_schema_input_type)
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
         return [found for arg in typing.get_args(annotation) for found in _models_in(arg)]
     return []

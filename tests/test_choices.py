@@ -19,7 +19,8 @@ def test_a_number_a_list_and_a_range_are_lists() -> None:
     [
         ([], "the list is empty"),
         ([0], "greater than or equal to 1"),
-        (True, "valid list"),
+        (True, "found True, expected a whole number, a list of them, or a range"),
+        (1.5, "found 1.5, expected a whole number, a list of them, or a range"),
         ({"from": 3, "to": 1}, "is empty; swap the two"),
         ({"from": 1, "to": MOST_VALUES + 1}, "enlarge its step"),
         ({"from": 1, "until": 2}, "until"),

@@ -29,6 +29,11 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
     ("override", "message"),
     [
         ("space.layerz=3", "unknown key 'layerz' in space"),
+        (
+            "space.layers={from: 1, to: 3, stp: 1}",
+            "unknown key 'stp' in space.layers, expected one of from, step, to. Did you mean 'step'",
+        ),
+        ("space={layers: 3, hiden: 4}", "unknown key 'hiden' in space, expected one of ffn"),
         ("space.layers=[]", "the list is empty"),
         ("space.layers={from: 3, to: 1}", "is empty; swap the two"),
         ("space.layers=[0]", "greater than or equal to 1"),

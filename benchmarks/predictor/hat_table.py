@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.cost.calibrate import ONE, Sample
@@ -27,7 +29,8 @@ SHAPE = (
     "decoder_ende_attention_heads_avg",
     "decoder_arbitrary_ende_attn_avg",
 )
-LATENCIES = ("latency_mean_encoder", "latency_mean_decoder")
+ENCODER, DECODER = frozenset(SHAPE[:4]), frozenset(SHAPE[4:])
+LATENCIES = {"encoder": "latency_mean_encoder", "decoder": "latency_mean_decoder"}
 
 SOURCE = 30  # tokens in
 STEPS = 30  # of the decoder
@@ -52,58 +55,108 @@ BACKBONE: tuple[dict[str, float], ...] = (
 )
 
 
-def terms_of(shape: dict[str, float]) -> dict[str, float]:
-    """What a model of this `shape` computes, moves and starts, each in a unit of its own."""
-    encoder, width, ffn, heads = (shape[name] for name in (SHAPE[1], SHAPE[0], SHAPE[2], SHAPE[3]))
-    layers, out, inner = (shape[name] for name in (SHAPE[5], SHAPE[4], SHAPE[6]))
-    own, cross, reach = (shape[name] for name in SHAPE[7:])
-    return {
-        "encoder.projections": encoder * width,
-        "encoder.feed_forward": encoder * width * ffn,
-        "encoder.inner": encoder * ffn,
-        "encoder.heads": encoder * heads,
-        "decoder.output": out,
-        "decoder.layers": layers,
-        "decoder.projections": layers * out,
-        "decoder.feed_forward": layers * out * inner,
-        "decoder.inner": layers * inner,
-        "decoder.heads": layers * own,
-        "decoder.source_heads": layers * cross,
-        "decoder.source_scores": layers * reach,
-        "decoder.source_products": layers * reach * cross,
-        "decoder.source_keys": layers * reach * width,
-    }
+def terms_of(shape: Mapping[str, float]) -> dict[str, float]:
+    """What a model of this `shape` computes, moves and starts, each in a unit of its own; of the parts it names.
+
+    HAT's attention is as wide in every model, so its work grows with the width of the model; where it is as wide as
+    the model, the work grows with the square of it.
+    """
+    found: dict[str, float] = {}
+    if set(shape) >= ENCODER:
+        width, layers, ffn, heads = (shape[name] for name in SHAPE[:4])
+        found |= {
+            "encoder.layers": layers,
+            "encoder.projections": layers * width,
+            "encoder.squares": layers * width * width,
+            "encoder.feed_forward": layers * width * ffn,
+            "encoder.inner": layers * ffn,
+            "encoder.heads": layers * heads,
+        }
+    if set(shape) >= DECODER:
+        out, layers, inner, own, cross, reach = (shape[name] for name in SHAPE[4:])
+        found |= {
+            "decoder.output": out,
+            "decoder.layers": layers,
+            "decoder.projections": layers * out,
+            "decoder.squares": layers * out * out,
+            "decoder.feed_forward": layers * out * inner,
+            "decoder.inner": layers * inner,
+            "decoder.heads": layers * own,
+            "decoder.source_heads": layers * cross,
+            "decoder.source_scores": layers * reach,
+            "decoder.source_products": layers * reach * cross,
+        }
+        if set(shape) >= ENCODER:
+            found["decoder.source_keys"] = layers * reach * shape["encoder_embed_dim"]
+    return found
 
 
 TERMS = (ONE, *terms_of(dict.fromkeys(SHAPE, 0.0)))
 
 
-def read_table(path: Path) -> tuple[list[Sample], list[list[float]]]:
-    """The models of the table, with the latency of encoder and decoder together in ms, and their shapes.
+@dataclass(frozen=True)
+class Measured:
+    """The models of a table: `samples` with the latency of the `timed` parts together, and the `shapes` of the models.
+
+    Latencies are in the unit of the file, ms in HAT's own. Shapes: `shapes` (models, columns of shape in the file).
+    """
+
+    samples: list[Sample]
+    shapes: list[list[float]]
+    timed: tuple[str, ...]
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms that its columns tell."""
+        return (ONE, *self.samples[0].features)
+
+    @property
+    def backbone(self) -> tuple[dict[str, float], ...]:
+        """What of BACKBONE its columns tell; of an encoder alone the layers are the encoder's."""
+        layers = {"decoder.layers": 1.0} if "decoder.layers" in self.terms else {"encoder.layers": 1.0}
+        macs = {term: weight for term, weight in BACKBONE[2].items() if term in self.terms}
+        return (BACKBONE[0], layers, macs)
+
+
+def read_table(path: Path) -> Measured:
+    """The models of the table. It may lack the columns of the encoder or of the decoder, or the latency of one.
 
     Errors: DataError where the file is no such table, with the line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as problem:
         raise DataError(f"{path}: cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: is no UTF-8 text, expected a CSV file of HAT") from None
     samples, shapes = list[Sample](), list[list[float]]()
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(lines, delimiter=max(",;\t", key="".join(lines[:1]).count))
     try:
         header = [name.strip() for name in next(reader, [])]
-        missing = set(SHAPE + LATENCIES) - set(header)
-        if missing:
-            raise DataError(f"{path}: lacks the columns {listing(missing)}, expected a latency table of HAT")
+        timed = _timed(header, path)
         for row in reader:
             if row:
-                shape, latency_ms = _row(header, row, f"{path}:{reader.line_num}")
-                samples.append(Sample(f"row {len(samples)}", terms_of(shape), latency_ms))
+                shape, latency = _row(header, row, f"{path}:{reader.line_num}")
+                samples.append(Sample(f"row {len(samples)}", terms_of(shape), latency))
                 shapes.append(list(shape.values()))
     except csv.Error as problem:
         raise DataError(f"{path}:{reader.line_num}: {problem}") from None
-    return samples, shapes
+    return Measured(samples, shapes, timed)
+
+
+def _timed(header: Sequence[str], path: Path) -> tuple[str, ...]:
+    """The parts whose latency the table holds. Errors: DataError where columns are missing or there twice."""
+    there = set(header)
+    missing = set[str]() if there & set(LATENCIES.values()) else set(LATENCIES.values())
+    for part, columns in (("encoder", ENCODER), ("decoder", DECODER)):
+        if missing or LATENCIES[part] in there or there & columns:
+            missing |= columns - there
+    if missing:
+        raise DataError(f"{path}: lacks the columns {listing(missing)}, expected a latency table of HAT")
+    twice = [name for name in (*SHAPE, *LATENCIES.values()) if header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: has the column {listing(twice)} more than once; remove all but one")
+    return tuple(part for part, column in LATENCIES.items() if column in there)
 
 
 def _row(header: list[str], row: list[str], place: str) -> tuple[dict[str, float], float]:
@@ -111,12 +164,12 @@ def _row(header: list[str], row: list[str], place: str) -> tuple[dict[str, float
         raise DataError(f"{place}: has {len(row)} values, expected {len(header)}")
     cells = dict(zip(header, row, strict=True))
     numbers = {}
-    for name in SHAPE + LATENCIES:
+    for name in (name for name in (*SHAPE, *LATENCIES.values()) if name in cells):
         try:
             numbers[name] = float(cells[name])
         except ValueError:
             numbers[name] = math.nan
         if not (math.isfinite(numbers[name]) and numbers[name] > 0):
             raise DataError(f"{place}: {name} is {printable(cells[name], 40)!r}, expected a positive number")
-    latency_ms = sum(numbers.pop(name) for name in LATENCIES)
-    return numbers, latency_ms
+    latency = sum(numbers.pop(name) for name in LATENCIES.values() if name in numbers)
+    return numbers, latency

@@ -200,7 +200,7 @@ def fit(samples: Sequence[Sample], terms: Sequence[str], backbone: Backbone | No
     found = learnt(rows, [sample.value for sample in samples], weights, [sample.confirmed for sample in samples])
     kept = [sample for sample, aside in zip(samples, found.aside, strict=True) if not aside]
     noise = sorted(sample.spread for sample in kept)[len(kept) // 2] / math.sqrt(len(kept))
-    width, coverage = _quantile(found.sizes, found.freedom)
+    width, coverage = _quantile(found.sizes, found.freedom, len(samples))
     return Fit(
         dict(zip(wanted, found.prices, strict=True)),
         max(width, noise, SMALLEST_HALF_WIDTH),
@@ -254,14 +254,15 @@ def _is_amount(value: Any) -> bool:
         return False
 
 
-def _quantile(sizes: Sequence[float], freedom: float) -> tuple[float, float]:
+def _quantile(sizes: Sequence[float], freedom: float, samples: int) -> tuple[float, float]:
     """The left-out error that covers `COVERAGE` of further students, and the share that so few of them can promise.
 
-    The k-th smallest of n covers k / (n + 1), and the largest is the most that n errors can tell. But prices that took
-    nearly all samples to find leave errors that say the same over and again: hence the ratio of Student's quantiles.
+    The k-th smallest of n covers k / (n + 1), and the largest is the most that n errors can tell. What was set aside of
+    all `samples` counts as an error beyond all others. But prices that took nearly all samples to find leave errors
+    that say the same over and again: hence the ratio of Student's quantiles.
     """
     ordered, count = sorted(sizes), len(sizes)
-    place = min(COVERAGE * (count + 1), count)
+    place = min(COVERAGE * (samples + 1), count)
     below = math.floor(place)
     above = min(below, count - 1)
     value = ordered[below - 1] + (place - below) * (ordered[above] - ordered[below - 1])

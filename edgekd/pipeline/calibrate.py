@@ -32,7 +32,8 @@ from edgekd.errors import InputError, UnitError
 from edgekd.files import content_hash, make_folder, write_text
 from edgekd.host_choice import HostChoice
 from edgekd.pipeline.context import Progress, Silent, machine_facts, open_choice, require_isa
-from edgekd.pipeline.pool import Pool, reference_of
+from edgekd.pipeline.ledger import locked
+from edgekd.pipeline.pool import Pool, Reference, reference_of
 from edgekd.pipeline.usual import CONVOLUTIONAL, Phase
 from edgekd.record import PairedRecord, read_record
 from edgekd.student import PRECISIONS, Precision
@@ -79,6 +80,8 @@ class Request:
             raise InputError(
                 f"--students {self.students}: expected at least {LEAST_STUDENTS}, to leave one out of them"
             )
+        if not self.budget_s > 0:
+            raise InputError("--budget: found no time at all, expected some, such as '3 min'")
         if not self.precisions or len(set(self.precisions)) != len(self.precisions):
             found, known = listing(self.precisions) or "nothing", listing(PRECISIONS)
             raise InputError(f"--precision {found}: expected some of {known}, once each")
@@ -132,23 +135,32 @@ def calibrate(request: Request, *, base: Path, progress: Progress | None = None)
     profile = load_profile(request.device)
     reference = reference_of(request.like, base, request.sequences, request.phase)
     told.begin("calibrate", current=False)
-    asked = [reference.spec.to_dict(), request.batch, request.threads]
-    asked += [] if request.phase == "whole" else [request.phase]
-    key = content_hash([machine_facts(request.host, base), *asked])[:12]
-    folder, visits = request.out, request.out / VISITS / key
-    path = folder / CALIBRATION_JSON
-    known = read_calibrations(path) if path.exists() else []
     pool = Pool(reference, request.precisions, request.batch)
     names = [name for precision in request.precisions for name in pool.designed(precision, request.students)]
+    folder = request.out
+    _known(folder)
     with Reopening(lambda: open_choice(request.host, base)) as host:
         require_isa(host, profile, "Name another with --device")
-        make_folder(visits)
-        answer = _measured(host, request, pool, names, visits, told)
-    made = tuple(_calibration(request, pool, answer, precision, visits, folder) for precision in request.precisions)
-    write_calibrations(with_calibration(known, made), path)
-    write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
+        with locked(folder):
+            visits = make_folder(folder / VISITS / _key(request, reference, base))
+            answer = _measured(host, request, pool, names, visits, told)
+            made = tuple(_calibration(request, pool, answer, one, visits, folder) for one in request.precisions)
+            write_calibrations(with_calibration(_known(folder), made), folder / CALIBRATION_JSON)
+            write_text(folder / PROFILE_YAML, profile_text(request.device, calibration=CALIBRATION_JSON))
     told.end("calibrate", f"{len(answer.measured)} students, {len(answer.visits)} visits, in {folder}")
     return Outcome(folder, made, answer, pool)
+
+
+def _known(folder: Path) -> list[Calibration]:
+    """The calibrations that the folder has already. Errors: InputError, RecordError."""
+    return read_calibrations(folder / CALIBRATION_JSON) if (folder / CALIBRATION_JSON).exists() else []
+
+
+def _key(request: Request, reference: Reference, base: Path) -> str:
+    """The name of the folder of visits: one for each machine, reference, batch, number of threads and phase."""
+    asked = [reference.spec.to_dict(), request.batch, request.threads]
+    asked += [] if request.phase == "whole" else [request.phase]
+    return content_hash([machine_facts(request.host, base), *asked])[:12]
 
 
 def measured_on(request: Request, pool: Pool, names: Sequence[str], folder: Path, level: Level | None = None) -> Answer:

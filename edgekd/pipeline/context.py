@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
 from edgekd.errors import HostError, InputError, RecordError
-from edgekd.files import content_hash, read_json, sha256_of_file
+from edgekd.files import content_hash, open_or_fail, read_json, sha256_of_file
 from edgekd.host_choice import HostChoice
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, Recipe
@@ -243,8 +243,12 @@ def inputs_hash(*parts: Any) -> str:
 
 
 def file_facts(path: Path) -> list[Any]:
-    """What identifies the file at `path`: its name and content, or for a huge one its size and time."""
-    facts = path.stat()
+    """What identifies the file at `path`: its name and content, or for a huge one its size and time.
+
+    Errors: InputError when it cannot be read.
+    """
+    with open_or_fail(path) as stream:
+        facts = os.fstat(stream.fileno())
     if facts.st_size > MAX_HASHED_BYTES:
         return [path.name, facts.st_size, facts.st_mtime_ns]
     return [path.name, sha256_of_file(path)]

@@ -14,6 +14,7 @@ from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Campaign, Measured, answer
 from edgekd.bench.ratio import relative_latency
 from edgekd.cost.stored import read_calibrations
+from edgekd.errors import ProfileError
 from edgekd.files import make_folder, read_json, write_text
 from edgekd.pipeline.attempts import Loop, opened
 from edgekd.pipeline.context import (
@@ -72,9 +73,22 @@ def _first_inputs(context: Context) -> Any:
         sections,
         _measured_with(context),
         context.profile.model_dump(mode="json"),
-        None if context.profile.calibration is None else file_facts(Path(context.profile.calibration)),
+        _calibration_facts(context),
         *([trial_inputs(context)] if recipe.search.trials else []),
     ]
+
+
+def _calibration_facts(context: Context) -> Any:
+    """What identifies the calibration of the device. Errors: ProfileError where its file is not there."""
+    named = context.profile.calibration
+    if named is None:
+        return None
+    if not Path(named).is_file():
+        raise ProfileError(
+            f"{context.recipe.device}: names the calibration {named}, and there is no such file. Put it back beside "
+            "the profile, make it again with edgekd devices calibrate, or remove the line from the profile"
+        )
+    return file_facts(Path(named))
 
 
 def _measured_with(context: Context) -> Any:

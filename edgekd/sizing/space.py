@@ -171,14 +171,25 @@ def nothing_left(refused: dict[str, int], grid: Grid) -> str:
         advice.append(f"lower space.min_share (now {space.min_share:g}) or add larger students")
     if any("max_share" in reason for reason in refused):
         advice.append(f"raise space.max_share (now {space.max_share:g}) or add smaller students")
-    if any("heads" in reason for reason in refused):
-        advice.append(f"choose hidden as multiples of {_hidden_step(teacher)}, and leave heads out")
-    if any("head_dim does not divide" in reason for reason in refused):
+    of_keys = [reason for reason in refused if "key" in reason or "kv_" in reason]
+    of_heads = [reason for reason in refused if "head" in reason and reason not in of_keys]
+    if of_heads and space.head_dim is not None:
         advice.append(f"choose head_dim among {_listed(_divisors(teacher))}")
+    elif of_heads:
+        advice.append(f"choose hidden as multiples of {_hidden_step(teacher)}, and leave heads out")
+    if of_keys:
+        advice.append(_key_advice(teacher))
     if any("above the teacher" in reason for reason in refused):
         advice.append(f"stay within the teacher ({teacher.name})")
     mend = ", ".join(advice) or "change the choices in space"
     return f"space: all {sum(refused.values())} combinations were refused ({reasons}). To get students: {mend}"
+
+
+def _key_advice(teacher: StudentSpec) -> str:
+    if teacher.architecture != "llama":
+        return "leave kv_heads and kv_group out"
+    most = teacher.heads // teacher.kv_heads
+    return f"choose kv_heads that divide heads, at most {teacher.kv_heads}, with at most {most} query heads for each"
 
 
 def _divisors(teacher: StudentSpec) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 
 from edgekd.cost.calibrate import fit
 from edgekd.cost.drift import drifted_samples
+from edgekd.errors import DataError
 
 pytest.importorskip("sklearn")
 
@@ -32,11 +33,15 @@ def run(hat: ModuleType, monkeypatch: pytest.MonkeyPatch, *argv: object) -> int:
     return int(hat.main())
 
 
+PARTS = ("encoder", "decoder")
+COLUMNS = ("latency_mean_encoder", "latency_mean_decoder")
+
+
 def made_table(rows: int) -> str:
     """A table of HAT's form whose latencies follow from layers and widths, the first 60 rows ten times too slow."""
     rng = np.random.default_rng(0)
     table = importlib.import_module("hat_table")
-    lines = [",".join(table.SHAPE + table.LATENCIES)]
+    lines = [",".join(table.SHAPE + COLUMNS)]
     for row in range(rows):
         width, out, layers = rng.choice([512, 640]), rng.choice([512, 640]), rng.integers(1, 7)
         shape = [width, 6, rng.integers(512, 3072), rng.integers(2, 9), out, layers, rng.integers(512, 3072), 4, 4, 2]
@@ -117,14 +122,86 @@ def test_numbers_that_a_table_cannot_serve_are_refused(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def without(text: str, dropped: str) -> str:
+    """The table in `text` without the columns whose name holds the word `dropped`."""
+    rows = [line.split(",") for line in text.splitlines()]
+    kept = [place for place, name in enumerate(rows[0]) if dropped not in name]
+    return "\n".join(",".join(row[place] for place in kept) for row in rows) + "\n"
+
+
+def wide_table(rows: int) -> str:
+    """A table of models of many widths and depths, with attention as wide as the model, and 2 % of noise."""
+    rng = np.random.default_rng(1)
+    lines = [",".join(importlib.import_module("hat_table").SHAPE + COLUMNS)]
+    for _ in range(rows):
+        width, out = rng.choice([128, 256, 512, 1024], 2)
+        depth, layers = rng.choice([2, 4, 6, 12]), rng.choice([1, 2, 4, 6, 8])
+        inner, outer = rng.integers(256, 4096, 2)
+        encoder = depth * (5 + 2e-5 * width * width + 1e-5 * width * inner)
+        decoder = 5 + layers * (3 + 1e-5 * out * out + 5e-6 * out * outer)
+        shape = [width, depth, inner, 4, out, layers, outer, 4, 4, 2]
+        noise = np.exp(rng.normal(0, 0.02, 2))
+        lines.append(",".join(map(str, [*shape, encoder * noise[0], decoder * noise[1]])))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("dropped", "timed"),
+    [("decoder", ("encoder",)), ("encoder", ("decoder",)), ("mean_encoder", ("decoder",)), ("nothing", tuple(PARTS))],
+)
+def test_table_of_one_part_is_judged_by_what_it_tells(
+    hat: ModuleType, tmp_path: Path, dropped: str, timed: tuple[str, ...]
+) -> None:
+    path = tmp_path / "part.csv"
+    path.write_text(without(wide_table(300), dropped), encoding="utf-8")
+    table = hat._table(path)
+    assert table.read.timed == timed
+    assert not table.windows
+    splits = [np.random.default_rng(seed).permutation(300) for seed in range(5)]
+    assert np.mean([hat._score(table, hat.OURS, split[:20], split[20:]).hit_10 for split in splits]) > 0.9
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_found(hat: ModuleType, tmp_path: Path, separator: str) -> None:
+    path, other = tmp_path / "some.csv", tmp_path / "other.csv"
+    path.write_text(made_table(200), encoding="utf-8")
+    other.write_text(made_table(200).replace(",", separator), encoding="utf-8")
+    assert hat.read_table(other) == hat.read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("decoder_embed_dim,{}", "decoder_embed_dim more than once"),
+        ("latency_mean_encoder,{}", "latency_mean_encoder more than once"),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused(hat: ModuleType, tmp_path: Path, header: str, words: str) -> None:
+    path = tmp_path / "twice.csv"
+    first, *rows = made_table(40).splitlines()
+    path.write_text("\n".join([header.format(first), *(f"7,{row}" for row in rows)]), encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        hat.read_table(path)
+
+
+def test_a_table_without_any_latency_or_with_half_a_shape_is_refused(hat: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text(without(made_table(40), "latency"), encoding="utf-8")
+    with pytest.raises(DataError, match="lacks the columns latency_mean_decoder, latency_mean_encoder"):
+        hat.read_table(path)
+    path.write_text(without(made_table(40), "encoder_layer_num"), encoding="utf-8")
+    with pytest.raises(DataError, match="lacks the columns encoder_layer_num,"):
+        hat.read_table(path)
+
+
 @with_tables
 @pytest.mark.parametrize(
     ("name", "first", "last"),
     [("wmt14ende_cpu_raspberrypi_all.csv", 0, 120), ("wmt14ende_gpu_titanxp_all.csv", 1263, 1499)],
 )
 def test_the_stretches_that_spoil_the_tables_are_found(hat: ModuleType, name: str, first: int, last: int) -> None:
-    samples, _ = hat.read_table(TABLES / name)
-    windows = drifted_samples(samples, hat.TERMS, hat.BACKBONE)
+    read = hat.read_table(TABLES / name)
+    windows = drifted_samples(read.samples, read.terms, read.backbone)
     widest = max(windows, key=lambda one: len(one.rows))
     assert abs(widest.first - first) <= 5
     assert abs(widest.last - last) <= 5
@@ -156,7 +233,7 @@ def test_rows_in_shuffled_order_have_no_drift(hat: ModuleType) -> None:
     flagged = []
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(table.samples))
-        windows = drifted_samples([table.samples[row] for row in order], hat.TERMS, hat.BACKBONE)
+        windows = drifted_samples([table.samples[row] for row in order], table.read.terms, table.read.backbone)
         flagged.append(sum(len(one.rows) for one in windows))
     assert sum(flagged) < 0.002 * 5 * len(table.samples)
 
@@ -164,6 +241,6 @@ def test_rows_in_shuffled_order_have_no_drift(hat: ModuleType) -> None:
 @with_tables
 def test_a_table_is_fitted_whole_too(hat: ModuleType) -> None:
     table = hat._table(TABLES / "wmt14ende_cpu_raspberrypi_all.csv")
-    found = fit(table.samples[:400], hat.TERMS, hat.BACKBONE)
+    found = fit(table.samples[:400], table.read.terms, table.read.backbone)
     assert found.samples > 380
     assert found.half_width < 0.06

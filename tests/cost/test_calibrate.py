@@ -156,6 +156,16 @@ def test_one_outlier_is_set_aside_and_named(factor: float, wild: int) -> None:
     assert sorted(errors)[4] < 0.12
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_set_aside_counts_as_an_error_beyond_all_others(seed: int) -> None:
+    samples = noisy_samples(20, 0.05, seed)
+    wild = replace(samples[-1], value=samples[-1].value * 5)
+    found, others = fit([*samples[:-1], wild], TERMS), fit(samples[:-1], TERMS)
+    assert found.outliers == (wild.name,)
+    assert found.prices == pytest.approx(others.prices, rel=1e-6)
+    assert others.half_width < found.half_width < 2 * others.half_width
+
+
 def test_clean_samples_have_no_outlier() -> None:
     assert all(fit(noisy_samples(12, 0.02, seed), TERMS).outliers == () for seed in range(10))
 

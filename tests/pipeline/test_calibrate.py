@@ -17,6 +17,7 @@ from edgekd.host_choice import HostChoice
 from edgekd.pipeline import calibrate as module
 from edgekd.pipeline.calibrate import Request, calibrate, latency_fit, left_out, outcome_lines, request_from_text
 from edgekd.pipeline.context import MACHINES
+from edgekd.pipeline.ledger import locked
 from edgekd.pipeline.pool import Reference
 from edgekd.record import write_record
 from edgekd.space import Space
@@ -130,6 +131,13 @@ def test_a_damaged_calibration_is_named_before_anything_is_measured(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["calibration.json"]
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_second_calibration_in_one_folder_at_once_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path / "board"), pytest.raises(InputError, match="another edgekd is running there"):
+        calibrate(request(tmp_path / "board"), base=tmp_path)
+    assert not (tmp_path / "board" / "calibration.json").exists()
+
+
 def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "precisions": None, "sequences": None, "batch": 1, "threads": 1, "students": 20, "budget": "3 min",
@@ -141,6 +149,7 @@ def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
         ({"precisions": ["fp8"]}, "--precision fp8: expected one of fp16, fp32, fp32-fused, int4, int8, int8-fused"),
         ({"precisions": ["fp32", "fp32"]}, "once each"),
         ({"budget": "3"}, "--budget"),
+        ({"budget": "0 s"}, "--budget: found no time at all"),
         ({"students": 3}, "--students 3"),
     ):
         with pytest.raises(InputError, match=said):

@@ -43,6 +43,8 @@ def test_a_file_is_its_name_and_content_and_a_huge_one_its_size_and_time(
     assert file_facts(path) != before
     monkeypatch.setattr(module, "MAX_HASHED_BYTES", 2)
     assert file_facts(path) == ["a.csv", 3, path.stat().st_mtime_ns]
+    with pytest.raises(InputError, match=r"b\.csv: no such file"):
+        file_facts(tmp_path / "b.csv")
 
 
 def test_data_changes_with_its_content_and_its_settings(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tiny_recipe import TINY, run_tiny, snapshot
 from edgekd.cost.calibrate import ONE, Sample, fit
 from edgekd.cost.stored import Calibration, LeftOut, write_calibrations
 from edgekd.device import profile_text
-from edgekd.errors import RecordError
+from edgekd.errors import ProfileError, RecordError
 from edgekd.files import read_json, write_json
 from edgekd.pipeline.context import Context, inputs_hash
 from edgekd.pipeline.size import inputs, known_fits
@@ -77,6 +77,16 @@ def test_the_choice_depends_on_limits_space_and_host_but_not_on_the_training(roo
     for other in ("sla.memory=900 MB", "space.hidden=[32]", "host.python=/bin/python3", "device=raspberry-pi-5"):
         assert key(other) != base, other
     assert key("distill.epochs=9") == base
+
+
+def test_a_calibration_that_is_gone_is_named_with_its_profile(root: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "board.yaml"
+    profile.write_text(profile_text("generic-x86-64", calibration="gone.json"), encoding="utf-8")
+    context = Context(load_recipe("quickstart", [*TINY, f"device={profile}"]), root, Path.cwd())
+    with pytest.raises(
+        ProfileError, match=r"board\.yaml: names the calibration .*gone\.json, and there is no such file"
+    ):
+        inputs(context)
 
 
 def test_a_miss_names_the_limit_the_nearest_student_and_what_would_have_to_give(root: Path) -> None:

@@ -129,3 +129,14 @@ def test_empty_space_says_why_and_what_to_change(teacher: StudentSpec, space: Sp
 def test_vit_students_keep_the_image(vit: StudentSpec) -> None:
     found = enumerated(Space(layers=[2], hidden=[96]), vit)
     assert [(s.heads, s.image_size, s.patch_size, s.labels) for s in specs_of(found)] == [(3, 32, 4, 10)]
+
+
+def test_the_advice_fits_the_reason(teacher: StudentSpec, llama: StudentSpec) -> None:
+    cases = [
+        (Space(kv_heads=[1]), teacher, "leave kv_heads and kv_group out"),
+        (Space(head_dim=[7]), teacher, "choose head_dim among 1, 2, 4, 8, 16, 32"),
+        (Space(kv_heads=[llama.kv_heads * 2]), llama, f"choose kv_heads that divide heads, at most {llama.kv_heads}"),
+    ]
+    for space, reference, advice in cases:
+        with pytest.raises(SpecError, match=f"To get students: {advice}"):
+            enumerated(space, reference)
