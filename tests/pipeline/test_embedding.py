@@ -12,7 +12,7 @@ from tiny_recipe import Heard
 from tiny_sentences import save_encoder, sentences, tiny_encoder, write_recipe, write_sentences
 
 from edgekd.data.encode import encode, load_tokenizer, numpy_batches
-from edgekd.errors import InputError, RecipeError, TrainingError
+from edgekd.errors import InputError, RecipeError, TeacherError
 from edgekd.export.check import describe
 from edgekd.export.parity import onnx_logits
 from edgekd.files import read_json
@@ -166,7 +166,7 @@ def test_a_teacher_to_which_all_texts_are_the_same_is_refused(tmp_path: Path) ->
     model = tiny_encoder(Pooling("cls"), layers=1)
     model.encoder.layer[0].attention.output.dense.weight.data.zero_()
     save_encoder(tmp_path / "flat", model, Pooling("cls"))
-    with pytest.raises(TrainingError, match="to it all texts are the same"):
+    with pytest.raises(TeacherError, match="to it all texts are the same"):
         run(recipe, [DEVICE, f"teacher.model={tmp_path / 'flat'}"], tmp_path / "run", only="teacher")
 
 
