@@ -19,6 +19,7 @@ from torch import nn
 from edgekd.distill import processes, sharding
 from edgekd.distill.capture import layers_of
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
+from edgekd.distill.columns import check_columns, check_labels_column
 from edgekd.distill.feature_cache import StoredFeatures
 from edgekd.distill.features import feature_pairs, feature_teacher, wanted_of
 from edgekd.distill.fingerprint import dataset_hash, options_hash, weights_hash
@@ -29,7 +30,7 @@ from edgekd.distill.rates import distances
 from edgekd.distill.reporting import Reporting, check_reporting
 from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.schedule import highest
-from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
+from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of, check_numbers
 from edgekd.distill.tasks import task_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
@@ -182,10 +183,15 @@ def check_training(
     model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
 ) -> None:
     """Refuse what cannot be trained. Errors: DataError, InputError."""
+    check_numbers(settings)
     task = task_of(settings.task)
     for name, part in (("training", train_set), ("validation", validation_set)):
         if len(part) == 0:
             raise DataError(f"training: the {name} part has no rows, expected at least one")
+        check_columns(model, part, f"training: the {name} part")
+        if settings.task != "sentence-embedding":
+            whole = settings.task != "multi-label-classification"
+            check_labels_column(part, f"training: the {name} part", whole=whole)
         task.check_labels(model, part, name)
     alpha = highest(settings.alpha)
     missing = [column for column in task.teacher_columns if column not in train_set.column_names]

@@ -137,7 +137,7 @@ class DistillationTrainer(ShardedTrainer):
 
     def _rows_that_count(self, part: dict[str, Any]) -> int:
         filler = self.args.world_size > 1 and is_filler(part[LABELS])
-        return 0 if filler else len(part[LABELS])
+        return 0 if filler else len(next(iter(part.values())))
 
     @override
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
