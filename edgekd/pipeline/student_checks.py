@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from edgekd.errors import RecipeError
 from edgekd.recipe import Recipe
-from edgekd.sizing.grid import Grid
-from edgekd.sizing.space import enumerate_students
 from edgekd.space import Space
 from edgekd.student import StudentSpec
 
@@ -18,6 +16,9 @@ def check_space(space: Space, teacher: StudentSpec) -> None:
 
     Errors: SpecError with the reasons and what to change.
     """
+    from edgekd.sizing.grid import Grid
+    from edgekd.sizing.space import enumerate_students
+
     # The length of an input makes no student possible or impossible.
     grid = Grid(space, teacher, teacher.tokens or 1)
     if grid.size <= MOST_COUNTED:
