@@ -61,7 +61,7 @@ def train(
     its that were stored (edgekd.distill.feature_cache) it is not asked either.
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
     the same weights and numbers. A call with other settings, data, first weights or options of the model (heads, say)
-    never meets those. They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
+    never meets those. At the end they are removed; `save` is called just before, so a kill in between loses nothing.
     `reporting` says which other programs are told on the way (edgekd.distill.reporting).
 
     Under torchrun or accelerate launch every process calls this with the same arguments, and `folder` is one that all
