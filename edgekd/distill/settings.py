@@ -10,6 +10,7 @@ from typing import Any, Literal
 from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.errors import InputError
 from edgekd.recipe import Budget
+from edgekd.retrieval import LEAST_TEXTS
 from edgekd.task import TASKS, TaskName
 from edgekd.teaching import Distill, FineTune, LevelSchedule, SoftLoss, TrainingPrecision
 
@@ -98,6 +99,12 @@ def check_numbers(settings: TrainingSettings) -> None:
             raise InputError(f"training: {name} is {getattr(settings, name)}, expected at least 1")
     if not (math.isfinite(settings.learning_rate) and settings.learning_rate > 0):
         raise InputError(f"training: learning_rate is {settings.learning_rate}, expected a number above 0")
+    part = settings.batch_size // settings.accumulation
+    if settings.task == "sentence-embedding" and part < LEAST_TEXTS:
+        raise InputError(
+            f"training: found parts of a step of {part} texts, expected at least {LEAST_TEXTS}: of two texts each has "
+            "but one other, and nothing says which is nearer. Raise batch_size"
+        )
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget, task: TaskName) -> TrainingSettings:

@@ -94,6 +94,7 @@ def test_of_a_roberta_the_positions_up_to_its_padding_do_not_count() -> None:
         ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
         ({"accumulation": -1}, "accumulation is -1, expected at least 1"),
         ({"learning_rate": float("inf")}, "learning_rate is inf, expected a number above 0"),
+        ({"task": "sentence-embedding", "accumulation": 2}, "found parts of a step of 2 texts, expected at least 3"),
         ({"learning_rate": 0.0}, r"learning_rate is 0\.0, expected a number above 0"),
     ],
 )

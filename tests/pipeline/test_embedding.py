@@ -135,6 +135,7 @@ def test_a_student_of_fewer_dimensions_learns_through_a_projector_that_is_gone_i
     ("override", "message"),
     [
         ("teacher.fine_tune={epochs: 1}", "a sentence encoder is taken as it is"),
+        ("distill.batch_size=2", "distill.batch_size is 2, expected at least 3 for sentence-embedding"),
         ("data.label=topic", r"data.label has no meaning for sentence-embedding: there are no labels"),
         ("data.text_pair=other", "data.text_pair has no meaning"),
         ("distill.alpha=0.5", "distill.alpha has no meaning"),
