@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from edgekd.distill.schedule import Level, Schedule, highest
 from edgekd.errors import InputError
-from edgekd.recipe import Budget
-from edgekd.retrieval import LEAST_TEXTS
+from edgekd.recipe import LEAST_TEXTS, Budget
 from edgekd.task import TASKS, TaskName
 from edgekd.teaching import Distill, FineTune, LevelSchedule, SoftLoss, TrainingPrecision
 
