@@ -8,12 +8,13 @@
         SpecError                     a student that cannot exist
         RecordError                   a record, manifest or other JSON file of ours
         DataError                     the user's data set
+        TeacherError                  a teacher that has not learned its task
         HostsError                    hosts.yaml
         UnitError                     "5 parsecs" where a duration belongs
       ToolError             exit 4    something on this machine is missing or failed
         MissingExtra                  an optional dependency is not installed
         StorageError                  disk full, folder vanished
-        TrainingError                 training went wrong (teacher untrained, no memory)
+        TrainingError                 training went wrong (no memory)
           Diverged                    a loss or an answer is no number
         ExportError                   export or parity failed
       HostError             exit 4    the board or the link to it
@@ -98,6 +99,10 @@ class RecordError(InputError):
 
 class DataError(InputError):
     """The user's data set is missing, empty or malformed."""
+
+
+class TeacherError(InputError):
+    """A teacher has not learned its task, so that a student cannot learn it from there."""
 
 
 class HostsError(InputError):

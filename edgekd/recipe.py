@@ -173,6 +173,7 @@ def _each_once(names: list[str]) -> list[str]:
 
 _SIMILARITY = "similarity_temperature"
 _NO_LABELS = "there are no labels"
+LEAST_TEXTS = 3  # of a batch that says which text is nearest to another
 _WITHOUT_LABELS = {
     "data": {"label": _NO_LABELS, "labels": _NO_LABELS, "text_pair": "a vector is that of one text"},
     "distill": {
@@ -255,6 +256,11 @@ class Recipe(Model):
         if self.teacher.fine_tune is not None:
             raise ValueError(
                 "teacher.fine_tune: a sentence encoder is taken as it is, its vectors are what is learned; remove it"
+            )
+        if self.distill.batch_size < LEAST_TEXTS:
+            raise ValueError(
+                f"distill.batch_size is {self.distill.batch_size}, expected at least {LEAST_TEXTS} for "
+                "sentence-embedding: of two texts each has but one other, and nothing says which is nearer"
             )
         for section, keys in _WITHOUT_LABELS.items():
             found = next((key for key in keys if key in given[section]), None)

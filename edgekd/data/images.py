@@ -63,6 +63,10 @@ def _decoded(data: bytes, place: str) -> npt.NDArray[Any]:
             deep = picture.mode[0] in "IF"
             shown = picture if deep else picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
             pixels = np.array(shown)
+    except pil.UnidentifiedImageError:
+        raise DataError(
+            f"{place}: the image cannot be decoded (it is damaged, or no image: it begins with {data[:8]!r})"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, pil.DecompressionBombError) as error:
         raise DataError(f"{place}: the image cannot be decoded ({printable(str(error), 120)})") from None
     return _from_numbers(pixels, place)

@@ -41,11 +41,11 @@ def cut(
         if most < 1 and not one_each:
             continue
         if most < 1:
-            name = printable(repr(names[label]), 80)
+            which = f"the class {printable(repr(names[label]), 80)} has" if len(names) > 1 else "holds"
             many = f"{len(own)} different example{'' if len(own) == 1 else 's'}"
             alone = " that no other class has" if len(own) < len(twins) else ""
             raise DataError(
-                f"{train.name}: the class {name} has {many}{alone}, expected at least {keep + 1} to cut a {purpose} "
+                f"{train.name}: {which} {many}{alone}, expected at least {keep + 1} to cut a {purpose} "
                 f"part. Add examples or name the part in data.{purpose}"
             )
         ordered = [twins[key] for key in sorted(own, key=lambda key: _rank(seed, purpose, key))]

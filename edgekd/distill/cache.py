@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgekd.distill import processes
 from edgekd.distill.arrow import flat_values, stream_bytes, table_of_rows
 from edgekd.distill.collate import ROW, TEACHER_LOGITS
+from edgekd.distill.columns import check_columns
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.fingerprint import dataset_hash, weights_hash
 from edgekd.distill.quiet import silent_libraries
@@ -140,6 +141,9 @@ def kept_answers(
 ) -> Kept:
     """The files with the answers, as they are on disk; those that are missing are asked for. All as cached_answers."""
     processes.join()
+    if len(dataset) == 0:
+        raise DataError("teacher cache: the data set has no rows, expected at least one")
+    check_columns(model, dataset, "teacher cache")
     rows, weights = row_numbers(dataset), weights_hash(model)
     identity = {
         "format": FORMAT,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.distill.arrow import list_lengths
 from edgekd.distill.collate import Collator, model_inputs
-from edgekd.errors import DataError, Diverged, InputError, TrainingError
+from edgekd.errors import DataError, Diverged, InputError, TeacherError
 
 STANDARD_ERRORS = 3
 
@@ -127,13 +127,13 @@ def check_teacher(labels: NDArray[Any], predictions: NDArray[Any], class_counts:
     `class_counts` are the examples per class of the training part: its largest class is what a model that learned
     nothing would always say. The standard error is the binomial one of that answer.
 
-    Errors: TrainingError when the teacher is no better; InputError when the lengths differ.
+    Errors: TeacherError when the teacher is no better; InputError when the lengths differ.
     """
     check_lengths(predictions, labels)
     majority, base, needed = majority_bar(labels, class_counts)
     reached = float((predictions == labels).mean())
     if reached <= needed:
-        raise TrainingError(
+        raise TeacherError(
             f"teacher: accuracy {reached:.3f} on {len(labels)} validation examples, expected more than {needed:.3f} "
             f"(always answering class {majority} gives {base:.3f}). A student cannot learn from it: fine-tune the "
             "teacher longer, or check that its labels are in the order of the data"

@@ -9,6 +9,10 @@ import datasets
 import torch
 
 from edgekd.distill.arrow import value_bytes
+from edgekd.files import content_hash
+
+# What transformers writes into a configuration and no weight is computed with.
+_NO_OPTIONS = ("transformers_version", "architectures", "dtype", "use_cache")
 
 
 def weights_hash(model: Any) -> str:
@@ -19,6 +23,18 @@ def weights_hash(model: Any) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(memoryview(flat.view(torch.uint8).numpy()))
     return digest.hexdigest()
+
+
+def options_hash(model: Any) -> str:
+    """Hex SHA-256 of the configuration of `model`: heads, activation, dropout and all else that weights do not tell.
+
+    Where it was loaded from does not count. A model without a configuration has no options.
+    """
+    config = getattr(model, "config", None)
+    table = {} if config is None else config.to_dict()
+    return content_hash(
+        {name: value for name, value in table.items() if name not in _NO_OPTIONS and not name.startswith("_")}
+    )
 
 
 def dataset_hash(dataset: datasets.Dataset) -> str:

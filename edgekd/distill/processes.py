@@ -100,6 +100,11 @@ def mean_of_all(value: float) -> float:
     return _summed(value) / count()
 
 
+def sum_of_all(number: int) -> int:
+    """The sum of what the processes say."""
+    return round(_summed(float(number)))
+
+
 def all_say_the_same(value: str) -> bool:
     """Whether `value` is the same in all processes."""
     return count() == 1 or len(set(gather_object([value]))) == 1

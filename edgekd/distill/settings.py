@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgekd.distill.schedule import Level, Schedule, highest
-from edgekd.recipe import Budget
+from edgekd.errors import InputError
+from edgekd.recipe import LEAST_TEXTS, Budget
 from edgekd.task import TASKS, TaskName
 from edgekd.teaching import Distill, FineTune, LevelSchedule, SoftLoss, TrainingPrecision
 
@@ -87,6 +89,21 @@ class TrainingSettings:
     def of_student(self) -> bool:
         """Whether there is a teacher: in the training, or to be compared with."""
         return self.guided or self.teacher_validation_loss is not None
+
+
+def check_numbers(settings: TrainingSettings) -> None:
+    """Refuse numbers under which there is no training. Errors: InputError."""
+    for name in ("epochs", "batch_size", "accumulation"):
+        if getattr(settings, name) < 1:
+            raise InputError(f"training: {name} is {getattr(settings, name)}, expected at least 1")
+    if not (math.isfinite(settings.learning_rate) and settings.learning_rate > 0):
+        raise InputError(f"training: learning_rate is {settings.learning_rate}, expected a number above 0")
+    part = settings.batch_size // settings.accumulation
+    if settings.task == "sentence-embedding" and part < LEAST_TEXTS:
+        raise InputError(
+            f"training: found parts of a step of {part} texts, expected at least {LEAST_TEXTS}: of two texts each has "
+            "but one other, and nothing says which is nearer. Raise batch_size"
+        )
 
 
 def teacher_settings(fine_tune: FineTune, budget: Budget, task: TaskName) -> TrainingSettings:

@@ -19,9 +19,10 @@ from torch import nn
 from edgekd.distill import processes, sharding
 from edgekd.distill.capture import layers_of
 from edgekd.distill.checkpoints import WEIGHTS, load_weights
+from edgekd.distill.columns import check_columns, check_labels_column
 from edgekd.distill.feature_cache import StoredFeatures
 from edgekd.distill.features import feature_pairs, feature_teacher, wanted_of
-from edgekd.distill.fingerprint import dataset_hash, weights_hash
+from edgekd.distill.fingerprint import dataset_hash, options_hash, weights_hash
 from edgekd.distill.fork import judged
 from edgekd.distill.phase import Clock, Course, Phase, run_phase
 from edgekd.distill.quiet import silent_libraries
@@ -29,12 +30,12 @@ from edgekd.distill.rates import distances
 from edgekd.distill.reporting import Reporting, check_reporting
 from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.schedule import highest
-from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of
+from edgekd.distill.settings import OnProgress, TrainingResult, TrainingSettings, best_of, check_numbers
 from edgekd.distill.tasks import task_of
 from edgekd.errors import DataError, InputError, TrainingError
 from edgekd.files import content_hash, make_folder
 
-FORMAT = 2
+FORMAT = 3
 # The last epoch polishes what is learned: at the full rate it would undo part of it.
 FINAL_LEARNING_RATE_SHARE = 0.1
 
@@ -59,8 +60,8 @@ def train(
     `teacher` is needed where `settings` ask for its features; it is only asked, and never changed. With `features` of
     its that were stored (edgekd.distill.feature_cache) it is not asked either.
     Killed at any moment, the same call goes on from the last whole checkpoint under `folder`/checkpoints and ends with
-    the same weights and numbers. A call with other settings, data or initial weights never meets those checkpoints.
-    They are removed at the end; `save` is called just before, so that a kill in between loses nothing.
+    the same weights and numbers. A call with other settings, data, first weights or options of the model (heads, say)
+    never meets those. At the end they are removed; `save` is called just before, so a kill in between loses nothing.
     `reporting` says which other programs are told on the way (edgekd.distill.reporting).
 
     Under torchrun or accelerate launch every process calls this with the same arguments, and `folder` is one that all
@@ -181,10 +182,15 @@ def check_training(
     model: Any, train_set: datasets.Dataset, validation_set: datasets.Dataset, settings: TrainingSettings
 ) -> None:
     """Refuse what cannot be trained. Errors: DataError, InputError."""
+    check_numbers(settings)
     task = task_of(settings.task)
     for name, part in (("training", train_set), ("validation", validation_set)):
         if len(part) == 0:
             raise DataError(f"training: the {name} part has no rows, expected at least one")
+        check_columns(model, part, f"training: the {name} part")
+        if settings.task != "sentence-embedding":
+            whole = settings.task != "multi-label-classification"
+            check_labels_column(part, f"training: the {name} part", whole=whole)
         task.check_labels(model, part, name)
     alpha = highest(settings.alpha)
     missing = [column for column in task.teacher_columns if column not in train_set.column_names]
@@ -236,13 +242,15 @@ def _training_key(
     sharded: bool,
     features: StoredFeatures | None,
 ) -> str:
+    asked = settings.features and teacher is not None
     # The time limit is no part of it: a training that ran out of time goes on when it is given more.
     return content_hash(
         {
             "format": FORMAT,
             "settings": asdict(replace(settings, max_seconds=None)),
             "weights": weights_hash(model),
-            "teacher": weights_hash(teacher) if settings.features and teacher is not None else None,
+            "options": options_hash(model),
+            "teacher": [weights_hash(teacher), options_hash(teacher)] if asked else None,
             "train": dataset_hash(train_set),
             "validation": dataset_hash(validation_set),
             "processes": processes.count(),

@@ -1,8 +1,9 @@
 """The training loop: transformers' Trainer with a loss that hears the teacher.
 
 What is different from the stock Trainer, and why:
-- The loss is divided by the examples of the whole optimiser step. The stock loop trusts any model whose forward takes
-  `**kwargs` to do so, and would scale our loss by the accumulation steps otherwise.
+- The loss is divided by what has a label in the whole optimiser step, losses on features by its examples. The stock
+  loop trusts any model whose forward takes `**kwargs` to do so, and would scale our loss by the accumulation steps
+  otherwise.
 - Columns the model does not know stay in the batch, or the teacher's logits would be dropped without a word.
 - Evaluation is the loss of the labels alone and the score over all rows, comparable with any other model's. The stock
   loop averages batch means, which overweights a short last batch.
@@ -106,6 +107,7 @@ class DistillationTrainer(ShardedTrainer):
         self.schedule_steps = schedule_steps
         self.pad_token_id = pad_token_id
         self.step_loss = 0.0
+        self._examples: int | None = None
         self._loss_of_step = -1
 
     @override
@@ -124,6 +126,18 @@ class DistillationTrainer(ShardedTrainer):
             count=self.args.world_size,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    @override
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The parts of an optimiser step, and the units that have a label in all of them and all processes."""
+        parts, units = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.features is not None and parts:
+            self._examples = processes.sum_of_all(sum(self._rows_that_count(part) for part in parts))
+        return parts, units
+
+    def _rows_that_count(self, part: dict[str, Any]) -> int:
+        filler = self.args.world_size > 1 and is_filler(part[LABELS])
+        return 0 if filler else len(next(iter(part.values())))
 
     @override
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -178,7 +192,7 @@ class DistillationTrainer(ShardedTrainer):
                 loss=self.loss,
             )
         if features is not None and seen is not None:
-            loss = loss + features.loss(seen, inputs, step, steps, num_items_in_batch)
+            loss = loss + features.loss(seen, inputs, step, steps, self._examples)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             # The count is over all processes, and their gradients are averaged.
             loss = loss * self.accelerator.num_processes

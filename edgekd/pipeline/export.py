@@ -84,6 +84,7 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
 
     from edgekd.data.encode import encode, load_tokenizer, numpy_batches
     from edgekd.export.parity import Sentences
+    from edgekd.students.padding import padding_token
 
     if context.words.head == "language":
         return _prepared_language(context, folder)
@@ -91,13 +92,14 @@ def _prepared(context: Context, folder: Path) -> _Prepared:
     splits, batch = context.splits, context.recipe.bench.batch
     preprocessing = read_preprocessing(folder)
     tokenizer = load_tokenizer(folder) if splits.kind == "text" else None
-    pad = getattr(tokenizer, "pad_token_id", None) or 0
+    model = read_trained(folder, splits.label_names, context.recipe.task)
+    pad = padding_token(model.config, tokenizer) or 0
     shown = splits.validation.subset(list(range(min(context.recipe.parity.examples, len(splits.validation)))))
     parity, test = encode(shown, preprocessing, tokenizer), encode(splits.test, preprocessing, tokenizer)
     rows = [np.asarray(labels) for labels in test.with_format(None)["labels"]]
     # int8 activations are scaled over the whole batch, so accuracy is that of the batches the device will see.
     return _Prepared(
-        model=read_trained(folder, splits.label_names, context.recipe.task),
+        model=model,
         kind=splits.kind,
         parity=lambda: numpy_batches(parity, batch, pad),
         test=lambda: numpy_batches(test, batch, pad),

@@ -145,14 +145,15 @@ def lesson(context: Context, max_length: int | None) -> Lesson:
     """
     from edgekd.data.encode import load_tokenizer
     from edgekd.distill.tasks import task_of
+    from edgekd.students.padding import padding_token
 
     splits, place = context.splits, context.path(TEACHER)
     preprocessing = read_preprocessing(place)
     if max_length is not None:
         preprocessing = replace(preprocessing, max_length=max_length)
     tokenizer = load_tokenizer(place) if splits.kind == "text" else None
-    pad = getattr(tokenizer, "pad_token_id", None)
     teacher = read_trained(place, splits.label_names, context.recipe.task)
+    pad = padding_token(teacher.config, tokenizer)
     context.progress.update("encoding the data")
     name = context.recipe.task
     task = task_of(name)

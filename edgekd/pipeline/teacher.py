@@ -22,7 +22,8 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.encoded import encoded
 from edgekd.pipeline.saved import publish, save_model, trained
-from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
+from edgekd.pipeline.student_checks import check_losses, check_space
+from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer, set_padding
 from edgekd.pipeline.tracking import reporting_of
 from edgekd.pooling import is_encoder, pooling_of
 from edgekd.student import StudentSpec
@@ -44,7 +45,7 @@ def inputs(context: Context) -> Any:
 
 
 def work(context: Context, scratch: Path) -> Done:
-    """Write teacher/, teacher.json and data.json. Errors: DataError, RecipeError before any training; TrainingError."""
+    """Write teacher/, teacher.json and data.json. Errors: DataError, RecipeError before any training; see train."""
     table = trained(scratch, lambda folder, hand_over: _train(context, scratch, folder, hand_over))
     publish(scratch, context.path(TEACHER))
     write_json(context.path(DATA_JSON), table.pop("content"))
@@ -71,10 +72,14 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     from edgekd.data.truncation import cut_words
     from edgekd.distill.settings import TrainingResult, teacher_settings
     from edgekd.distill.train import train
+    from edgekd.students.padding import padding_token
+    from edgekd.students.weights import spec_of
 
     recipe, splits, checks = context.recipe, context.splits, context.checks
     teacher = _untrained(context)
     check_start(recipe, teacher.model.config.model_type)
+    check_space(recipe.space, spec_of(teacher.model))
+    check_losses(recipe, spec_of(teacher.model), len(splits.label_names))
     context.progress.update("encoding the data")
     wanted = [name for name in splits.parts if name != "test" or splits.kind == "text"]
     parts = {
@@ -88,7 +93,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     for warning in checks.warnings:
         context.progress.warn(warning)
     model, tokenizer = teacher.model, teacher.tokenizer
-    pad = getattr(tokenizer, "pad_token_id", None)
+    pad = padding_token(model.config, tokenizer)
 
     def finish(result: TrainingResult | None) -> None:
         table = _checked(context, teacher, parts["train"], parts["validation"], pad)
@@ -170,6 +175,8 @@ def _untrained(context: Context) -> _Untrained:
     tokenizer = load_tokenizer(name, words=context.words.labelling == "tokens")
     preprocessing = Preprocessing(kind="text", tokenizer=name, max_length=recipe.data.max_length)
     check_tokenizer(called, loaded.model, tokenizer, preprocessing.max_length)
+    if context.words.head != "language":
+        set_padding(called, loaded.model, tokenizer)
     return _Untrained(loaded.model, tokenizer, preprocessing, origin, loaded.by_position)
 
 
@@ -199,7 +206,7 @@ def _check_images(context: Context, model: Any, images: Any) -> None:
 
 
 def _checked(context: Context, teacher: _Untrained, train_set: Any, validation: Any, pad: int | None) -> dict[str, Any]:
-    """What is known of the trained teacher. Errors: TrainingError when it is no better than the majority class."""
+    """What is known of the trained teacher. Errors: TeacherError when it is no better than the majority class."""
     from edgekd.distill.tasks import task_of
     from edgekd.students.weights import spec_of
 

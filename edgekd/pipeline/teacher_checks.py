@@ -53,6 +53,23 @@ def check_tokenizer(name: str, model: Any, tokenizer: Any, max_length: int) -> N
         )
 
 
+def set_padding(name: str, model: Any, tokenizer: Any) -> None:
+    """Let a decoder that classifies know what fills up texts, where its config.json does not say.
+
+    Errors: RecipeError where nobody says it, of a decoder or any other model.
+    """
+    from edgekd.students.padding import DECODERS, padding_token
+
+    found = padding_token(model.config, tokenizer)
+    if found is None:
+        raise RecipeError(
+            f"teacher.model {name}: neither its tokenizer nor its config.json names a token for padding, and texts of "
+            "different length need one. Set pad_token_id in config.json"
+        )
+    if model.config.model_type in DECODERS:
+        model.config.pad_token_id = found
+
+
 def check_order(name: str, labels: Sequence[int], answers: Sequence[int], classes: Sequence[str]) -> None:
     """Nothing, unless the teacher's `answers` show that its outputs stand in another order than the data's `classes`.
 

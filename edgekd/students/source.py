@@ -25,6 +25,7 @@ from edgekd.student import Head
 from edgekd.students.build import auto_class
 from edgekd.students.families import spec_from_config
 from edgekd.students.locate import check_folder, locate_model
+from edgekd.students.padding import DECODERS
 from edgekd.students.sentence import pooling_for
 from edgekd.text import listing, printable
 
@@ -128,7 +129,7 @@ def load_encoder(name: str, *, mode: PoolingMode | None = None, normalised: bool
 def _set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    if config.model_type in ("gpt2", "llama") and config.pad_token_id is None:
+    if config.model_type in DECODERS and config.pad_token_id is None:
         # A decoder classifies at the last token that is no padding, so it must know what padding is.
         end = config.eos_token_id
         config.pad_token_id = end[0] if isinstance(end, list) else end
@@ -159,7 +160,17 @@ def load_with_report(
             )
         except _LOAD_ERRORS as error:
             raise _load_error(name, error) from None
+    _refuse_no_numbers(name, model, {item[0] for item in info["mismatched_keys"]} | set(info["missing_keys"]))
     return model.eval(), info
+
+
+def _refuse_no_numbers(name: str, model: PreTrainedModel, drawn: set[str]) -> None:
+    """Refuse weights that were read and hold NaN or infinity: no answer of theirs would be a number."""
+    for key, weight in model.named_parameters():
+        if key not in drawn and not bool(torch.isfinite(weight).all()):
+            raise InputError(
+                f"{name}: its weights hold NaN or infinity ({key}), expected numbers. Get the weights anew"
+            )
 
 
 def _in_head(model: PreTrainedModel, key: str) -> bool:

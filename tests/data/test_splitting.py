@@ -108,6 +108,9 @@ def test_class_with_one_different_example_cannot_be_cut() -> None:
         DataError, match=r"train\.csv: the class 'y' has 1 different example, expected at least 2 to cut"
     ):
         cut(whole, 0.2, ["x", "y"], seed=1, purpose="validation")
+    alone = Examples("texts.txt", np.zeros(2, dtype=np.int64), ["c", "C"])
+    with pytest.raises(DataError, match=r"^texts\.txt: holds 1 different example, expected at least 2 to cut"):
+        cut(alone, 0.2, ["text"], seed=1, purpose="validation")
 
 
 def test_share_of_everything_still_leaves_something() -> None:

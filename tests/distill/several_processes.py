@@ -181,7 +181,7 @@ def main() -> None:
             "slow": slow_training(folder / "slow"),
             "refusals": refusals(folder / "refused"),
             "said": [processes.as_first_says(f"by {rank}"), processes.done_by_first(processes.rank),
-                     processes.mean_of_all(float(rank)), processes.first_says(rank == 1), processes.first_says(rank == 0)],
+                     processes.mean_of_all(float(rank)), processes.sum_of_all(rank), processes.first_says(rank == 1), processes.first_says(rank == 0)],
         }  # fmt: skip
     else:
         told = dropout_training(folder / "killed", kill=mode == "killed")

@@ -6,7 +6,7 @@ import torch
 from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 
 from edgekd.distill.evaluate import accuracy, check_teacher, cross_entropy, predict_logits, scaled_cross_entropy
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, Diverged, InputError, TeacherError
 
 
 def test_logits_come_in_the_order_of_the_rows_whatever_their_length() -> None:
@@ -34,7 +34,7 @@ def test_dropout_is_off_while_predicting_and_the_mode_is_kept() -> None:
 def test_infinite_logits_are_an_error() -> None:
     model = tiny_vit()
     torch.nn.init.constant_(model.classifier.bias, float("inf"))
-    with pytest.raises(TrainingError, match="NaN or infinite"):
+    with pytest.raises(Diverged, match="NaN or infinite"):
         predict_logits(model, digit_images(0, 4), 4)
 
 
@@ -61,7 +61,7 @@ def test_answers_and_labels_of_different_length_are_refused() -> None:
 
 def test_a_teacher_that_always_says_the_majority_class_is_refused() -> None:
     labels = np.array([0] * 70 + [1] * 30)
-    with pytest.raises(TrainingError, match=r"always answering class 0 gives 0\.700"):
+    with pytest.raises(TeacherError, match=r"always answering class 0 gives 0\.700"):
         check_teacher(labels, np.zeros(100, dtype=int), np.array([700, 300]))
 
 
@@ -72,12 +72,12 @@ def test_a_teacher_must_be_better_by_three_standard_errors() -> None:
     enough[:34] = 1
     short[:35] = 1
     check_teacher(labels, enough, np.array([50, 50]))
-    with pytest.raises(TrainingError, match=r"accuracy 0\.650"):
+    with pytest.raises(TeacherError, match=r"accuracy 0\.650"):
         check_teacher(labels, short, np.array([50, 50]))
 
 
 def test_a_teacher_on_a_single_class_is_refused() -> None:
-    with pytest.raises(TrainingError):
+    with pytest.raises(TeacherError):
         check_teacher(np.zeros(10, dtype=int), np.zeros(10, dtype=int), np.array([10, 0]))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tasks_data import model, several, tagged
 from test_trainer import GradientCopy, arguments
 from tiny_digits import PAD, digit_images, digit_sequences, tiny_bert, tiny_vit
 from tiny_lessons import teacher as trained_teacher
@@ -170,6 +171,41 @@ def test_gradients_are_the_same_for_accumulation_1_2_and_4_with_ragged_batches(t
     for parts in ((6, 2), (3, 4)):
         (summed,) = gradients(tmp_path, parts)
         torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-7)
+
+
+def without_dropout(head: str, seed: int) -> Any:
+    made = model(head, seed)
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    return made
+
+
+@pytest.mark.parametrize("parts", [(12, 1), (5, 3)])
+@pytest.mark.parametrize(
+    ("task", "head", "rows"),
+    [("token-classification", "tokens", tagged), ("multi-label-classification", "sequence", several)],
+)
+def test_however_many_labels_an_example_has_it_counts_once(
+    tmp_path: Path, task: Any, head: str, rows: Any, parts: tuple[int, int]
+) -> None:
+    """A step's gradient is that of the labels, and that of the features as a mean over the examples."""
+    steps, teacher = [], without_dropout(head, 2)
+    terms: Any = {"hidden": HIDDEN, "relations": RelationsTerm(1.0, 2)}
+    for given in (terms, {}):
+        student, copied = without_dropout(head, 1), GradientCopy()
+        with feature_teacher(teacher, student, replace(QUICK, **given)) as features:
+            DistillationTrainer(
+                student,
+                arguments(tmp_path, per_device_train_batch_size=parts[0], gradient_accumulation_steps=parts[1]),
+                train_dataset=rows(), task=task, features=features, pad_token_id=0, callbacks=[copied],
+            ).train()  # fmt: skip
+        steps.append(copied.steps[0])
+    student = without_dropout(head, 1)
+    found(student, teacher, Collator(0)(list(rows().with_format("numpy"))), **terms).backward()
+    weights = [weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in student.parameters()]
+    expected = torch.cat([weight.flatten() for weight in weights])
+    torch.testing.assert_close(steps[0] - steps[1], expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import datasets
 import torch
 from tiny_digits import digit_images, digit_sequences, tiny_bert
 
-from edgekd.distill.fingerprint import dataset_hash, weights_hash
+from edgekd.distill.fingerprint import dataset_hash, options_hash, weights_hash
 
 
 def test_weights_hash_changes_with_one_weight_and_only_then() -> None:
@@ -17,6 +17,21 @@ def test_weights_hash_changes_with_one_weight_and_only_then() -> None:
 
 def test_weights_hash_reads_half_precision_too() -> None:
     assert weights_hash(tiny_bert().bfloat16()) != weights_hash(tiny_bert())
+
+
+def test_options_hash_sees_what_weights_do_not_tell_and_no_place(tmp_path: Path) -> None:
+    model = tiny_bert()
+    plain = options_hash(model)
+    model.save_pretrained(tmp_path)
+    model.config.use_cache = not getattr(model.config, "use_cache", False)
+    assert options_hash(model) == options_hash(type(model).from_pretrained(tmp_path)) == plain
+    for name, value in (("num_attention_heads", 4), ("hidden_act", "relu"), ("hidden_dropout_prob", 0.3)):
+        other = tiny_bert()
+        assert getattr(other.config, name) != value
+        setattr(other.config, name, value)
+        assert weights_hash(other) == weights_hash(model)
+        assert options_hash(other) != plain
+    assert options_hash(torch.nn.Linear(2, 2)) == options_hash(torch.nn.Linear(3, 3))
 
 
 def test_dataset_hash_is_the_same_in_memory_on_disk_and_through_a_selection(tmp_path: Path) -> None:

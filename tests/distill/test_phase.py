@@ -153,6 +153,24 @@ def test_other_settings_data_or_weights_never_meet_the_checkpoints(tmp_path: Pat
     assert run_until(tmp_path, lesson, validation, stop_at=4)[2] == [4]
 
 
+def test_a_model_of_the_same_weights_and_another_dropout_never_meets_the_checkpoints(
+    tmp_path: Path, lesson: Any
+) -> None:
+    validation, steps = digit_images(100, 140), []
+    run_until(tmp_path, lesson, validation, stop_at=5)
+    other = tiny_vit(2, layers=1, hidden=16, dropout=0.3)
+    assert weights_hash(other) == weights_hash(student())
+
+    def watch(progress: Any) -> None:
+        steps.append(progress.step)
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(other, lesson, validation, SETTINGS, tmp_path, on_progress=watch)
+    assert steps == [1]
+    assert run_until(tmp_path, lesson, validation, stop_at=4)[2] == [4]
+
+
 def test_a_longer_time_limit_goes_on_from_the_same_checkpoints(tmp_path: Path, lesson: Any, whole: Any) -> None:
     validation = digit_images(100, 140)
     run_until(tmp_path, lesson, validation, stop_at=5)

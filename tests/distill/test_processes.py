@@ -169,7 +169,7 @@ def test_what_one_process_meets_is_refused_by_all(whole: list[Any]) -> None:
 
 
 def test_all_hear_what_the_first_says(whole: list[Any]) -> None:
-    assert [told["said"] for told in whole] == [["by 0", 0, 0.5, False, True]] * 2
+    assert [told["said"] for told in whole] == [["by 0", 0, 0.5, 1, False, True]] * 2
 
 
 def test_one_process_alone_does_its_work_and_nothing_else() -> None:
@@ -179,6 +179,7 @@ def test_one_process_alone_does_its_work_and_nothing_else() -> None:
     assert processes.done_by_first(lambda: 3) == 3
     assert processes.done_by_all(lambda: 3) == [3]
     assert processes.mean_of_all(2.5) == 2.5
+    assert processes.sum_of_all(3) == 3
     assert processes.all_say_the_same("word")
     assert processes.first_says(True)
     assert not processes.first_says(False)

@@ -12,7 +12,7 @@ from tiny_recipe import Heard
 from tiny_sentences import save_encoder, sentences, tiny_encoder, write_recipe, write_sentences
 
 from edgekd.data.encode import encode, load_tokenizer, numpy_batches
-from edgekd.errors import InputError, RecipeError, TrainingError
+from edgekd.errors import InputError, RecipeError, TeacherError
 from edgekd.export.check import describe
 from edgekd.export.parity import onnx_logits
 from edgekd.files import read_json
@@ -135,6 +135,7 @@ def test_a_student_of_fewer_dimensions_learns_through_a_projector_that_is_gone_i
     ("override", "message"),
     [
         ("teacher.fine_tune={epochs: 1}", "a sentence encoder is taken as it is"),
+        ("distill.batch_size=2", "distill.batch_size is 2, expected at least 3 for sentence-embedding"),
         ("data.label=topic", r"data.label has no meaning for sentence-embedding: there are no labels"),
         ("data.text_pair=other", "data.text_pair has no meaning"),
         ("distill.alpha=0.5", "distill.alpha has no meaning"),
@@ -166,7 +167,7 @@ def test_a_teacher_to_which_all_texts_are_the_same_is_refused(tmp_path: Path) ->
     model = tiny_encoder(Pooling("cls"), layers=1)
     model.encoder.layer[0].attention.output.dense.weight.data.zero_()
     save_encoder(tmp_path / "flat", model, Pooling("cls"))
-    with pytest.raises(TrainingError, match="to it all texts are the same"):
+    with pytest.raises(TeacherError, match="to it all texts are the same"):
         run(recipe, [DEVICE, f"teacher.model={tmp_path / 'flat'}"], tmp_path / "run", only="teacher")
 
 

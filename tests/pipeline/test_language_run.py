@@ -12,7 +12,7 @@ from tiny_language import stories
 from tiny_recipe import Heard
 from tiny_stories import write_recipe
 
-from edgekd.errors import DataError, RecipeError, TrainingError
+from edgekd.errors import DataError, RecipeError, TeacherError
 from edgekd.files import read_json
 from edgekd.pipeline.run import Outcome, plan, run
 from edgekd.recipe import load_recipe
@@ -101,7 +101,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_an_untrained_teacher_is_refused(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
-    with pytest.raises(TrainingError, match="frequencies of single tokens"):
+    with pytest.raises(TeacherError, match="frequencies of single tokens"):
         run(recipe, ("teacher.fine_tune=null",), tmp_path / "run", only="teacher")
 
 

@@ -9,15 +9,17 @@ from tiny_recipe import TINY, Heard, run_tiny
 from tiny_text import WORDS, texts, tiny_bert, tiny_tokenizer, write_recipe
 
 from edgekd.distill.settings import Progress
-from edgekd.errors import DataError, RecipeError, TrainingError
+from edgekd.errors import EXIT_USAGE, DataError, RecipeError, TeacherError
 from edgekd.files import read_json
 from edgekd.pipeline.context import Context, inputs_hash
+from edgekd.pipeline.lesson import lesson
 from edgekd.pipeline.run import run
 from edgekd.pipeline.saved import read_preprocessing, read_trained, save_model
 from edgekd.pipeline.teacher import inputs, training_progress
 from edgekd.recipe import load_recipe
 from edgekd.student import StudentSpec
 from edgekd.students.build import build
+from edgekd.students.families import config_from_spec
 
 
 def _context(root: Path, *overrides: str) -> Context:
@@ -65,8 +67,9 @@ def test_a_teacher_for_images_of_another_size_is_refused(whole: Path, tmp_path: 
 
 def test_a_teacher_that_learned_nothing_is_refused(tmp_path: Path) -> None:
     tune = "teacher.fine_tune={epochs: 1, learning_rate: 1.0e-9, batch_size: 64}"
-    with pytest.raises(TrainingError):
+    with pytest.raises(TeacherError) as refused:
         run_tiny(tmp_path / "run", tune, only="teacher")
+    assert refused.value.exit_code == EXIT_USAGE
     assert not (tmp_path / "run" / "teacher.json").exists()
     assert Context(load_recipe("quickstart", TINY), tmp_path / "run", Path.cwd()).left_by("teacher") == {}
 
@@ -99,7 +102,7 @@ def test_a_foreign_teacher_that_knows_nothing_is_refused(whole: Path, tmp_path: 
     model.config.id2label = {digit: str(digit) for digit in range(10)}
     save_model(model, None, read_preprocessing(whole / "teacher"), tmp_path / "blank")
     override = [f"teacher.model={tmp_path / 'blank'}", "teacher.architecture=", "teacher.fine_tune="]
-    with pytest.raises(TrainingError, match="A student cannot learn from it"):
+    with pytest.raises(TeacherError, match="A student cannot learn from it"):
         run_tiny(tmp_path / "run", *override, only="teacher")
 
 
@@ -142,6 +145,27 @@ def test_a_test_part_that_is_trained_on_is_refused_before_the_training(tmp_path:
     heard = _taught(tmp_path, recipe, "data.drop_leaked=true")
     table = read_json(tmp_path / "run" / "data.json")
     assert (table["dropped"], table["examples"]["train"], heard.warned) == (10, 110, [])
+
+
+def test_a_decoder_whose_tokenizer_has_no_padding_learns_and_is_filled_up_by_what_it_takes_for_padding(
+    tmp_path: Path,
+) -> None:
+    spec = StudentSpec(
+        architecture="gpt2", layers=1, hidden=32, heads=2, ffn=32, vocabulary=len(WORDS), positions=16, labels=2
+    )
+    config = config_from_spec(spec)
+    config.pad_token_id, config.eos_token_id = None, WORDS.index("[PAD]")
+    bare = tiny_tokenizer()
+    bare.pad_token = None
+    rows = [f"{text} {'the ' * (number % 3)}" for number, text in enumerate(texts(120))]
+    parts = {"train": rows, "validation": texts(30, start=3000), "test": texts(30, start=1000)}
+    recipe = write_recipe(tmp_path, **parts, model=build(spec, config, seed=0), tokenizer=bare)
+    _taught(tmp_path, recipe)
+    table = read_json(tmp_path / "run" / "teacher.json")
+    assert table["validation_accuracy"] > 0.9
+    assert read_trained(tmp_path / "run" / "teacher", ["bad", "good"], "text-classification").config.pad_token_id == 0
+    found = lesson(Context(load_recipe(recipe), tmp_path / "run", Path.cwd()), None)
+    assert found.pad == 0
 
 
 def test_a_teacher_with_the_tokenizer_of_another_is_refused_before_the_training(tmp_path: Path) -> None:

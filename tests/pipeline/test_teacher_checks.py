@@ -1,10 +1,11 @@
 """Teachers that do not go with the data, or with their own tokenizer."""
 
 import pytest
+from tiny_language import tiny_gpt2
 from tiny_text import WORDS, tiny_bert, tiny_tokenizer
 
 from edgekd.errors import RecipeError
-from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer
+from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer, set_padding
 from edgekd.students.source import LoadedClassifier
 
 NAMES = ["cat", "dog", "owl"]
@@ -33,6 +34,26 @@ def test_texts_longer_than_the_positions_are_refused() -> None:
         RecipeError, match=r"data\.max_length is 17, but teacher\.model t has positions for 16 tokens\. Lower"
     ):
         check_tokenizer("t", tiny_bert(), tiny_tokenizer(), 17)
+
+
+def test_what_fills_up_texts_is_what_a_decoder_takes_for_padding() -> None:
+    bare = tiny_tokenizer()
+    bare.pad_token = None
+    bert, gpt2, lost = tiny_bert(), tiny_gpt2(20), tiny_gpt2(20)
+    bert.config.pad_token_id = None
+    set_padding("t", bert, tiny_tokenizer())
+    assert bert.config.pad_token_id is None
+    gpt2.config.pad_token_id = None
+    set_padding("t", gpt2, tiny_tokenizer())
+    assert gpt2.config.pad_token_id == 0
+    gpt2.config.pad_token_id = 7
+    set_padding("t", gpt2, tiny_tokenizer())
+    set_padding("t", gpt2, bare)
+    assert gpt2.config.pad_token_id == 7
+    lost.config.pad_token_id = None
+    for model in (lost, bert):
+        with pytest.raises(RecipeError, match=r"teacher\.model t: neither its tokenizer nor its config\.json names"):
+            set_padding("t", model, bare)
 
 
 def test_an_untaught_head_needs_to_be_taught() -> None:

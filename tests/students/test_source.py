@@ -152,6 +152,16 @@ def test_weights_that_lack_a_part_of_the_body_are_refused(tmp_path: Path) -> Non
         load_classifier(str(tmp_path), NAMES, seed=0)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
+    saved("bert", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["bert.encoder.layer.1.output.dense.weight"][3, 1] = value
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"hold NaN or infinity \(bert\.encoder\.layer\.1\.output\.dense\.weight\)"):
+        load_classifier(str(tmp_path), NAMES, seed=0)
+
+
 def test_a_configuration_that_does_not_fit_the_weights_is_refused(tmp_path: Path) -> None:
     saved("bert", tmp_path)
     table = json.loads((tmp_path / "config.json").read_text())

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from edgekd.distill.losses.features import cosine_distance_loss
-from edgekd.distill.losses.rows import Normaliser, check_temperature, divided
+from edgekd.distill.losses.rows import Normaliser, check_temperature, divided, exact
 from edgekd.errors import InputError
 
 
@@ -62,5 +62,6 @@ def _nearness(vectors: torch.Tensor, temperature: float) -> torch.Tensor:
     units = functional.normalize(vectors.float(), dim=-1)
     texts = len(units)
     others = ~torch.eye(texts, dtype=torch.bool, device=units.device)
-    cosines = (units @ units.t())[others].reshape(texts, texts - 1)
+    with exact(units):
+        cosines = (units @ units.t())[others].reshape(texts, texts - 1)
     return functional.log_softmax(cosines / temperature, dim=-1)

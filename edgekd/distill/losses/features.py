@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.nn import functional
 
-from edgekd.distill.losses.rows import Normaliser, check_mask, divided, picked
+from edgekd.distill.losses.rows import Normaliser, check_mask, divided, exact, picked
 from edgekd.errors import InputError
 
 Projector = Callable[[torch.Tensor], torch.Tensor]
@@ -102,7 +102,8 @@ def _rows(
     counts = None if mask is None else mask > 0
     ours, its = picked(student, counts), picked(teacher.detach(), counts)
     if projector is not None:
-        ours = projector(ours).float()
+        with exact(ours):
+            ours = projector(ours).float()
     if ours.shape != its.shape:
         raise InputError(
             f"feature loss: found the width {ours.shape[-1]} of the student and {its.shape[-1]} of the teacher, "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from edgekd.distill.losses.rows import Normaliser, divided
+from edgekd.distill.losses.rows import Normaliser, divided, exact
 from edgekd.errors import InputError
 
 States = Sequence[torch.Tensor]
@@ -64,6 +64,7 @@ def _relations(states: torch.Tensor, heads: int, weights: torch.Tensor) -> torch
             "divides the widths of student and teacher"
         )
     cut = joined.reshape(*joined.shape[:2], heads, -1).transpose(1, 2)
-    scores = cut @ cut.transpose(-1, -2) / math.sqrt(cut.shape[-1])
+    with exact(cut):
+        scores = cut @ cut.transpose(-1, -2) / math.sqrt(cut.shape[-1])
     # The lowest finite number and not minus infinity: of a row that is all padding there would be nothing but NaN.
     return functional.log_softmax(scores.masked_fill(weights[:, None, None, :] <= 0, torch.finfo(scores.dtype).min), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -20,6 +21,11 @@ def picked(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """
     rows = values.reshape(-1, values.shape[-1])
     return (rows if mask is None else rows[mask.reshape(-1).bool()]).float()
+
+
+def exact(values: torch.Tensor) -> AbstractContextManager[None]:
+    """Inside: no autocast where `values` are, under which even products of float32 numbers are rounded to 16 bits."""
+    return torch.autocast(values.device.type, enabled=False)
 
 
 def divided(total: torch.Tensor, counted: torch.Tensor | float, normaliser: Normaliser) -> torch.Tensor:

@@ -166,7 +166,7 @@ class Task(ABC):
         return np.bincount(np.asarray(dataset.with_format("numpy")[LABELS][:]), minlength=classes)
 
     def check_teacher(self, found: Answers, class_counts: NDArray[np.int64]) -> None:
-        """Refuse a teacher that has not learned the task. Errors: TrainingError."""
+        """Refuse a teacher that has not learned the task. Errors: TeacherError."""
         check_teacher(found.truth, found.answers, class_counts)
 
     def measures(self, own: Answers, its: Answers) -> dict[str, float]:

@@ -27,7 +27,7 @@ from edgekd.distill.top_k import (
     TEACHER_LOG_TAIL,
     top_k_question,
 )
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 from edgekd.teaching import SoftLoss
 
 
@@ -114,11 +114,11 @@ class CausalLm(Task):
 
     @override
     def check_teacher(self, found: Answers, class_counts: NDArray[np.int64]) -> None:
-        """Refuse a teacher that predicts no better than the frequencies of single tokens. Errors: TrainingError."""
+        """Refuse a teacher that predicts no better than the frequencies of single tokens. Errors: TeacherError."""
         unigram, needed = unigram_bar(found, class_counts)
         if found.loss >= needed:
             reached, base = perplexity(found.losses), math.exp(unigram)
-            raise TrainingError(
+            raise TeacherError(
                 f"teacher: perplexity {reached:.1f} on {len(found.losses)} validation tokens, expected less than "
                 f"{math.exp(needed):.1f} (the frequencies of single tokens alone give {base:.1f}). A student cannot "
                 "learn from it: train the teacher longer, or check that it goes with its tokenizer"

@@ -28,7 +28,7 @@ from edgekd.distill.losses.embeddings import embedding_loss
 from edgekd.distill.losses.rows import Normaliser
 from edgekd.distill.shard_files import OnRows
 from edgekd.distill.tasks.base import Answers, Asked, Task
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 from edgekd.files import content_hash
 from edgekd.pooling import embedded, pooling_of
 from edgekd.retrieval import LEAST_TEXTS, agreement, nearest, pair_similarities
@@ -136,10 +136,10 @@ class Embedding(Task):
 
     @override
     def check_teacher(self, found: Answers, class_counts: NDArray[np.int64]) -> None:
-        """Refuse a teacher to which all texts are the same. Errors: TrainingError."""
+        """Refuse a teacher to which all texts are the same. Errors: TeacherError."""
         spread = float(pair_similarities(_vectors(found)).std())
         if spread < LEAST_SPREAD:
-            raise TrainingError(
+            raise TeacherError(
                 f"teacher: the cosines of its embeddings differ by {spread:.2g} on {len(found.answers)} validation "
                 f"texts, expected at least {LEAST_SPREAD:.2g}: to it all texts are the same. Check that the model is a "
                 "sentence encoder, and how it pools (teacher.pooling)"

@@ -17,7 +17,7 @@ from edgekd.distill.losses import binary_loss, multi_label_loss
 from edgekd.distill.losses.rows import Normaliser
 from edgekd.distill.tasks.base import Answers
 from edgekd.distill.tasks.logits import LogitsTask
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 from edgekd.measures import f1, f1_micro
 from edgekd.teaching import SoftLoss
 
@@ -84,12 +84,12 @@ class MultiLabel(LogitsTask):
     def check_teacher(self, found: Answers, class_counts: NDArray[np.int64]) -> None:
         """Refuse a teacher that is no better than answering yes to everything, the best that needs no knowledge.
 
-        Errors: TrainingError.
+        Errors: TeacherError.
         """
         true, reached = int(found.truth.sum()), self.score(found)
         needed = f1(true, len(found.truth), true)
         if reached <= needed:
-            raise TrainingError(
+            raise TeacherError(
                 f"teacher: micro F1 {reached:.3f} on {len(found.truth)} pairs of example and label of the validation "
                 f"part, expected more than {needed:.3f}, that of all labels for every example. A student cannot learn "
                 "from it: fine-tune the teacher longer, or check that its labels are in the order of the data"

@@ -88,6 +88,13 @@ def test_a_projector_brings_the_student_to_its_teachers_width_and_learns_to() ->
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_mixed_precision_around_it_does_not_round_the_projector() -> None:
+    wide, projector = random_logits(3, 3, 4, 12), nn.Linear(8, 12)
+    plain = hidden_state_loss(STUDENT, wide, mask=MASK, projector=projector)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert hidden_state_loss(STUDENT, wide, mask=MASK, projector=projector).item() == plain.item()
+
+
 def test_weights_let_every_example_count_the_same() -> None:
     weights = by_example(MASK)
     assert weights.sum(-1).tolist() == pytest.approx([1, 1, 1])

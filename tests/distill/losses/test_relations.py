@@ -90,6 +90,15 @@ def test_it_computes_in_float32_and_the_teacher_gets_no_gradient() -> None:
     assert all(torch.isfinite(side.grad).all() for side in ours if side.grad is not None)
 
 
+def test_mixed_precision_around_it_changes_nothing() -> None:
+    ours, its = [side.requires_grad_() for side in states(1, 2, 6)], states(2, 3, 8)
+    plain = torch.autograd.grad(relation_loss(ours, its, 4, mask=MASK), ours)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found_loss = relation_loss(ours, its, 4, mask=MASK)
+    found = torch.autograd.grad(found_loss, ours)
+    assert all(torch.equal(one, other) for one, other in zip(plain, found, strict=True))
+
+
 def test_weights_and_a_normaliser_make_parts_of_a_step_add_up() -> None:
     ours, its = states(1, 2, 6), states(2, 3, 8)
     weights = MASK / MASK.sum(-1, keepdim=True)

@@ -9,6 +9,7 @@ from edgekd.distill.losses.rows import (
     check_mask,
     check_temperature,
     divided,
+    exact,
     labelled,
     picked,
 )
@@ -29,6 +30,14 @@ def test_a_sum_is_divided_by_the_normaliser_or_by_what_counts(counted: Any, norm
     assert divided(torch.tensor(8.0), counted, normaliser) == expected
     as_tensor = None if normaliser is None else torch.tensor(normaliser)
     assert divided(torch.tensor(8.0), torch.tensor(counted), as_tensor) == expected
+
+
+def test_products_are_not_rounded_by_an_autocast_around_them() -> None:
+    table = torch.full((2, 2), 1 + 2.0**-12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (table @ table).dtype == torch.bfloat16
+        with exact(table):
+            assert (table @ table)[0, 0] > 2
 
 
 def test_rows_without_a_label_are_known() -> None:

@@ -24,7 +24,7 @@ from edgekd.distill.tasks import task_of
 from edgekd.distill.tasks.base import Asked
 from edgekd.distill.tasks.causal_lm import unigram_bar
 from edgekd.distill.train import train
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 
 TASK = task_of("causal-lm")
 
@@ -179,7 +179,7 @@ def test_a_teacher_must_beat_the_frequencies_of_single_tokens() -> None:
     data, counts = rows(60, 3), TASK.class_counts(rows(0, 30), 1)
     TASK.check_teacher(TASK.answers(teacher(), data, 8), counts)
     untrained = TASK.answers(tiny_llama(len(tokenizer()), seed=5), data, 8)
-    with pytest.raises(TrainingError, match="frequencies of single tokens"):
+    with pytest.raises(TeacherError, match="frequencies of single tokens"):
         TASK.check_teacher(untrained, counts)
 
 

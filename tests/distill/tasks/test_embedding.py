@@ -17,7 +17,7 @@ from edgekd.distill.short import Stretch, train_short
 from edgekd.distill.tasks import Asked, task_of
 from edgekd.distill.tasks.embedding import JUDGED_AT, TEACHER_EMBEDDING, predict_embeddings
 from edgekd.distill.train import train
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 from edgekd.pooling import Pooling, embedded, pooling_of, set_pooling
 from edgekd.retrieval import agreement, nearest
 from edgekd.student import StudentSpec
@@ -120,7 +120,7 @@ def test_a_teacher_to_which_all_texts_are_the_same_is_refused() -> None:
     data = texts(30).map(lambda row: {"input_ids": [2, *row["input_ids"][1:]]})
     with torch.no_grad():
         flat.encoder.layer[0].attention.output.dense.weight.zero_()
-    with pytest.raises(TrainingError, match="to it all texts are the same"):
+    with pytest.raises(TeacherError, match="to it all texts are the same"):
         TASK.check_teacher(TASK.answers(flat, data, 16, 0), TASK.class_counts(data, 1))
 
 

@@ -11,7 +11,7 @@ from edgekd.distill.collate import Collator, model_inputs
 from edgekd.distill.evaluate import predict_logits
 from edgekd.distill.losses import binary_loss
 from edgekd.distill.tasks import Answers, task_of
-from edgekd.errors import DataError, InputError, TrainingError
+from edgekd.errors import DataError, InputError, TeacherError
 
 TASK = task_of("multi-label-classification")
 
@@ -46,7 +46,7 @@ def test_the_trainers_losses_are_those_of_pairs(tmp_path: Path) -> None:
 def test_a_teacher_has_to_be_better_than_yes_to_everything() -> None:
     truth, nothing = np.array([1, 0, 1, 0]), np.zeros(4)
     yes = Answers(nothing, np.ones(4, dtype=np.int64), truth, nothing)
-    with pytest.raises(TrainingError, match=r"micro F1 0\.667"):
+    with pytest.raises(TeacherError, match=r"micro F1 0\.667"):
         TASK.check_teacher(yes, np.array([2, 2]))
     TASK.check_teacher(Answers(nothing, truth, truth, nothing), np.array([2, 2]))
 
