@@ -75,7 +75,7 @@ class Searched:
     def warnings(self) -> Sequence[str]:
         """What to say about the search, as it went last."""
         told = (
-            f"the space holds {self.combinations} combinations: it was searched, and what was refused was not counted"
+            f"the space holds {self.combinations:,} combinations: it was searched, and what was refused was not counted"
         )
         if self.proven:
             return [told]
@@ -136,7 +136,7 @@ def supply_of(grid: Grid, pricing: Pricing) -> Everyone | Searched:
         return Everyone(table_of(found, pricing), found.refused, found.warnings)
     if grid.size > MOST_SEARCHED:
         raise SpecError(
-            f"the space holds {grid.size} combinations, expected at most {MOST_SEARCHED}. "
+            f"the space holds {grid.size:,} combinations, expected at most {MOST_SEARCHED:,}. "
             "Give the ranges in space a larger step"
         )
     smaller, density = trimmed(grid)
