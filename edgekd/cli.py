@@ -245,7 +245,7 @@ def bench_command(
     path, record = bench_file(request)
     for line in record_lines(record):
         print(line)
-    print(f"record {path}")
+    print(printable(f"record {path}"))
     return 0
 
 
