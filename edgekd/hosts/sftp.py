@@ -176,10 +176,12 @@ def _pour(client: Any, target: Any, stream: BinaryIO, start: int, watch: Watch) 
     writes, at = _Writes(), start
 
     def take_answer() -> None:
+        left = len(writes)
         client._read_response()  # noqa: SLF001
         if writes.error is not None:
             raise writes.error
-        watch.moved()
+        if len(writes) < left:  # an answer that nobody asked for shows nothing
+            watch.moved()
 
     while data := stream.read(_WRITE_BYTES):
         place = paramiko.sftp.int64(at)
