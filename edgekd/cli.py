@@ -46,7 +46,8 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             code = command(*args, **kwargs)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None where the program was started with it closed
+                sys.stdout.flush()
         except EdgekdError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt as error:
@@ -72,7 +73,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 def _drop_output() -> None:
     """What is still unwritten goes nowhere, so that it does not fail once more when Python ends."""
-    with contextlib.suppress(io.UnsupportedOperation):
+    with contextlib.suppress(io.UnsupportedOperation, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -245,7 +246,7 @@ def bench_command(
     path, record = bench_file(request)
     for line in record_lines(record):
         print(line)
-    print(f"record {path}")
+    print(printable(f"record {path}"))
     return 0
 
 

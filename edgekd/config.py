@@ -278,6 +278,11 @@ def _explain(source: Source, model: type[BaseModel], problem: dict[str, Any]) ->
     if kind == "value_error":
         return f"{place}: {name}: {message}" if name else f"{place}: {message}"
     expected = message.removeprefix("Input should be ")
+    if kind in {"dict_type", "model_type"}:
+        expected = "keys and values"
+    if kind == "too_short":
+        found, least = problem["ctx"]["actual_length"], problem["ctx"]["min_length"]
+        return f"{place}: {name}: found {found} entries, expected at least {least}"
     return f"{place}: {name}: found {_kind(problem['input'])}, expected {expected[:1].lower() + expected[1:]}"
 
 

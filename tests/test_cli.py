@@ -367,3 +367,9 @@ def test_every_end_has_its_exit_code_and_only_a_bug_its_traceback(
     assert lines[-1].startswith("edgekd: ")
     assert said in lines[-1]
     assert (len(lines) > 1) is (code == 70)
+
+
+def test_output_that_is_closed_from_the_start_is_no_bug() -> None:
+    line = f"exec {sys.executable} -m edgekd devices list >&-"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

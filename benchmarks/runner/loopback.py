@@ -21,6 +21,9 @@ from edgekd.record import HostFacts
 from tests.lab import sshd
 from tests.lab.model import tiny_int8
 
+# bash reads ~/.bashrc for each command that sshd gives it, unless it is told that it is a shell within another one.
+# What the user of this machine has there (on ours it starts pyenv, 0.5 s) is no work of edgekd's or scp's.
+_NO_START_FILES = "SetEnv SHLVL=1"
 # Runs the board's Python, and in it a hook that keeps every result at the moment in which it takes its place: however
 # the agent was started, and whoever removes the result afterwards.
 _PYTHON = """\
@@ -80,7 +83,7 @@ def loopback() -> Iterator[Loopback]:
     with tempfile.TemporaryDirectory(prefix="edgekd-runner-") as name:
         folder = Path(name)
         (folder / "sshd").mkdir()
-        board, server = sshd.start(folder / "sshd")
+        board, server = sshd.start(folder / "sshd", _NO_START_FILES)
         try:
             known = board.known_hosts(folder / "known_hosts")
             yield Loopback(board, known, tiny_int8(folder / "tiny-int8.onnx"), folder)

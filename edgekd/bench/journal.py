@@ -6,6 +6,7 @@ point loses neither. Whoever writes the records clears the journal afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -80,6 +81,8 @@ class Journal:
                     path.unlink(missing_ok=True)
                 except OSError as error:
                     raise write_error(path, error) from None
+            with contextlib.suppress(OSError):  # it holds other runs
+                self.folder.rmdir()
 
     def clear(self) -> None:
         """Forget all: what was measured stands in records now, or is not to be used."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ class Reopening:
 
     put, write, read and remove can be done twice without harm, and are done again over a new link when the old one
     broke. A command is not: whoever runs one knows whether it may run twice, and says so with `lasting`.
+    Once `stop` is set, the next thing that is to be done raises KeyboardInterrupt in its place, once, for Ctrl-C itself
+    reaches no thread but the first.
     Errors: as `reopen` at the start, where a link that broke after the login is opened again as well; then RunError
     UNREACHABLE when the board did not answer for `patience_s`, counted from the first failure.
     """
@@ -38,8 +41,10 @@ class Reopening:
         patience_s: float = PATIENCE_S,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        stop: threading.Event | None = None,
     ) -> None:
         self._reopen, self._patience_s, self._now, self._sleep = reopen, patience_s, now, sleep
+        self._stop = stop
         self.reopened = 0
         self._host = self._first()
         self.name, self.python = self._host.name, self._host.python
@@ -76,6 +81,7 @@ class Reopening:
         """What `work` gives, done again over a new link as long as the link is what failed."""
         late, pauses = None, _pauses()
         while True:
+            self._end_when_stopped()
             try:
                 return work(self._host)
             except (CommandError, DiskFull, RunError):
@@ -97,6 +103,11 @@ class Reopening:
         except (LinkLost, HostTimeout) as error:
             return self._opened(self._now() + self._patience_s, _pauses(), error)
 
+    def _end_when_stopped(self) -> None:
+        if self._stop is not None and self._stop.is_set():
+            self._stop = None
+            raise KeyboardInterrupt
+
     def _answers(self) -> bool:
         with contextlib.suppress(HostError):
             return self._host.run(["true"], timeout_s=_PROBE_S).exit_status == 0
@@ -105,6 +116,7 @@ class Reopening:
     def _opened(self, late: float, pauses: Iterator[float], error: HostError) -> Host:
         """A new link, or RunError after `late`; a board that does not prove who it is ends the trying at once."""
         while self._now() < late:
+            self._end_when_stopped()
             self._sleep(min(next(pauses), max(0.0, late - self._now())))
             try:
                 return self._reopen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from edgekd.text import printable
 DEFAULT_SSH_PORT = 22
 
 _URL = re.compile(r"ssh://(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]@/]*\]|[^:/@\[\]]*)(?::(?P<port>[0-9]{1,5}))?/?")
-_HOST = re.compile(r"(?![-.])[A-Za-z0-9._-]{1,253}")
+# Labels as in RFC 1123, with underscores: what is longer or empty cannot be looked up, and Python refuses to try.
+_HOST = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_ZONE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./+][A-Za-z0-9_./+-]{0,254}")
@@ -57,7 +60,7 @@ def ssh_address_from_url(url: str) -> SshAddress:
     shown = printable(repr(url), 120)
     if match is None:
         raise InputError(f"found the host {shown}, {_FORM}")
-    user, host = match["user"], match["host"].lower()
+    user, host = match["user"], match["host"]
     if user is not None and _USER.fullmatch(user) is None:
         raise InputError(f"found the account {printable(repr(user), 60)} in the host {shown}, {_FORM}")
     port = int(match["port"] or DEFAULT_SSH_PORT)
@@ -67,12 +70,15 @@ def ssh_address_from_url(url: str) -> SshAddress:
 
 
 def _checked_host(host: str, shown: str) -> str:
-    literal = host.removeprefix("[").removesuffix("]")
     if host.startswith("["):
-        try:
-            return str(ipaddress.IPv6Address(literal))
-        except ValueError:
-            raise InputError(f"found {shown}, expected an IPv6 address between the brackets; {_FORM}") from None
+        # The zone of an address that counts on one network alone is the name of an interface, in its own case.
+        literal, percent, zone = host.removeprefix("[").removesuffix("]").partition("%")
+        with contextlib.suppress(ValueError):
+            address = ipaddress.IPv6Address(literal)
+            if not percent or _ZONE.fullmatch(zone):
+                return f"{address}{percent}{zone}"
+        raise InputError(f"found {shown}, expected an IPv6 address between the brackets; {_FORM}")
+    host = host.lower()
     if _HOST.fullmatch(host) is None:
         raise InputError(f"found the host name {printable(repr(host), 80)} in {shown}, {_FORM}")
     return host

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,20 +135,6 @@ class Inventory(Model):
     hosts: dict[Name, Entry]
     groups: dict[Name, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _known_names(self) -> Inventory:
-        for group, members in self.groups.items():
-            if group in self.hosts:
-                raise ValueError(f"the group {group!r} is called like a host. Rename one of them")
-            for member in members:
-                if member not in self.hosts:
-                    hint = did_you_mean(member, self.hosts)
-                    found = printable(repr(member), 80)
-                    raise ValueError(f"the group {group!r} names the host {found}, which is not in hosts.{hint}")
-            if len(set(members)) != len(members):
-                raise ValueError(f"the group {group!r} names a host twice")
-        return self
-
 
 def inventory_path() -> Path:
     """Where hosts.yaml stands unless told otherwise: $EDGEKD_HOSTS, or in the user's configuration folder."""
@@ -177,7 +163,24 @@ def read_inventory(path: Path) -> Inventory:
 def inventory_from_text(text: str, name: str) -> Inventory:
     """The hosts.yaml in `text`, with `name` for its errors. Errors: as read_inventory."""
     _refuse_secrets(text, name)
-    return validated(source_from_text(text, name, HostsError), Inventory, HostsError)
+    source = source_from_text(text, name, HostsError)
+    found = validated(source, Inventory, HostsError)
+    for group, members in found.groups.items():
+        wrong = _wrong_group(group, members, found.hosts)
+        if wrong:
+            raise HostsError(f"{source.place(('groups', group))}: {wrong}")
+    return found
+
+
+def _wrong_group(group: str, members: Sequence[str], hosts: Collection[str]) -> str | None:
+    """What is wrong with a group, beside its form; None for nothing."""
+    if group in hosts:
+        return f"the group {group!r} is called like a host. Rename one of them"
+    for member in members:
+        if member not in hosts:
+            found, hint = printable(repr(member), 80), did_you_mean(member, hosts)
+            return f"the group {group!r} names the host {found}, which is not in hosts.{hint}"
+    return f"the group {group!r} names a host twice" if len(set(members)) != len(members) else None
 
 
 def _require_own(path: Path, facts: os.stat_result) -> None:

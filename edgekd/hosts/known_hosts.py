@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ MAX_KNOWN_HOSTS_BYTES = 1 << 20
 # In the order of preference in which keys are asked for.
 KEY_KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
-_ENTRY = re.compile(r"\[[A-Za-z0-9._:-]+\]:[0-9]{1,5}")
+_ENTRY = re.compile(r"\[([A-Za-z0-9._:-]+)(%[A-Za-z0-9._-]{1,32})?\]:([0-9]{1,5})")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -52,11 +54,20 @@ def is_fingerprint(text: str) -> bool:
 def read_known_hosts(path: Path) -> dict[str, list[HostKey]]:
     """The keys in `path` by '[host]:port'; none when there is no such file.
 
-    Errors: SecurityError for a line that is not exactly one host and one key.
+    Errors: SecurityError when it is open to others, and for a line that is not exactly one host and one key.
     """
     if not path.exists():
         return {}
     text = read_bytes(path, max_bytes=MAX_KNOWN_HOSTS_BYTES).decode("utf-8", errors="replace")
+    facts = path.stat()
+    # A group may be a user's own, as on Debian, whose files it may then write; everybody is nobody's own.
+    if facts.st_mode & stat.S_IWOTH:
+        raise SecurityError(f"{path}: anybody may write it, and so choose whom you trust. Run: chmod go-w {path}")
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise SecurityError(
+            f"{path}: belongs to the user number {facts.st_uid}, who could choose whom you trust. Trust the board "
+            "anew in a file of your own: edgekd devices trust, --known-hosts"
+        )
     found: dict[str, list[HostKey]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -87,7 +98,8 @@ def _entry_from_line(line: str, place: str) -> tuple[str, HostKey]:
         raise SecurityError(f"{place}: found a hashed host name, {_FORM}")
     if any(char in host for char in "*?!,"):
         raise SecurityError(f"{place}: found the pattern or list {_shown(host)}, {_FORM}")
-    if _ENTRY.fullmatch(host) is None:
+    entry = _ENTRY.fullmatch(host)
+    if entry is None:
         raise SecurityError(f"{place}: found the host {_shown(host)}, {_FORM}")
     if len(words) < 3 or words[1] not in KEY_KINDS:
         raise SecurityError(f"{place}: found no key of a known kind ({', '.join(KEY_KINDS)}), {_FORM}")
@@ -95,7 +107,7 @@ def _entry_from_line(line: str, place: str) -> tuple[str, HostKey]:
         blob = base64.b64decode(words[2], validate=True)
     except binascii.Error:
         raise SecurityError(f"{place}: the key is damaged (not base64), {_FORM}") from None
-    return host.lower(), HostKey(words[1], blob)
+    return f"[{entry[1].lower()}{entry[2] or ''}]:{entry[3]}", HostKey(words[1], blob)
 
 
 def _shown(word: str) -> str:

@@ -138,6 +138,8 @@ def _open_socket(address: SshAddress) -> socket.socket:
         raise ConnectError(f"{address.url}: no answer within {DIAL_TIMEOUT_S:.0f} s. Is the board on?") from None
     except OSError as error:
         raise ConnectError(f"{address.url}: cannot be reached ({error.strerror or error})") from None
+    # A request of two small packets would wait 40 ms for the acknowledgement of the first.
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_USER_TIMEOUT", int(LINK_TIMEOUT_S * 1000)),

@@ -97,7 +97,12 @@ def run_command(
         _require_link(transport, name)
     if out.number is None:
         noise = printable((out.text() + err.text()).strip(), 300) or "nothing"
-        raise HostError(f"{name}: the login shell there did not start a command in {folder}; it said: {noise}")
+        # The home is there wherever a login succeeds; another folder may have vanished, as the shell says then.
+        hint = ". Does one of its start-up files, such as ~/.bashrc, end it, replace it or lose the PATH to sh?"
+        raise HostError(
+            f"{name}: the login shell there did not start a command in {folder}; it said: {noise}"
+            f"{hint if folder == '.' else ''}"
+        )
     return Ended(status if status >= 0 else None, out.data(), err.data())
 
 
@@ -140,7 +145,12 @@ def _pump(
         # A process left in the background may hold the streams open for ever.
         if ended and (whole or time.monotonic() - last_word > _SILENCE_S):
             return
-        time.sleep(pause_s)
+        if ended:
+            time.sleep(pause_s)
+        # What the command says is looked for in steps; its end ends the waiting at once.
+        elif channel.status_event.wait(pause_s):
+            pause_s = _SHORTEST_PAUSE_S
+            continue
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 

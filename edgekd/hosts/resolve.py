@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from edgekd.hosts.secret import Secret
 from edgekd.hosts.target import Hop, Login, Target
 from edgekd.text import did_you_mean, listing, printable
 
+# 'user:password@', wherever it stands: a URL of another kind, or one with a slip of the pen, holds no less of a secret.
+_CREDENTIALS = re.compile(r"(?:^|[/,\s])[^/,\s:@]*:[^/,\s@]+@")
 _FORM = "expected 'local', ssh://USER@HOST:PORT, adb:SERIAL, or a name of hosts.yaml"
 
 
@@ -52,6 +55,8 @@ def targets_from_text(
 
     Errors: as target_from_text; InputError, too, for a board that is named twice.
     """
+    if _CREDENTIALS.search(text):
+        raise InputError("found a password in the name of the host, which would end up in logs. Use a key: --key FILE")
     words = [word.strip() for word in text.split(",")]
     if not all(words):
         raise InputError(f"found the host {printable(repr(text), 120)}, {_FORM}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import stat
 import struct
 import time
+from collections import deque
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from edgekd.errors import HostError, HostTimeout, LinkLost, Stalled
 from edgekd.hosts.link import BROKEN, paramiko
@@ -17,8 +19,12 @@ from edgekd.units import text_from_s
 
 _OPEN_S = 20.0
 _CHUNK_BYTES = 32768  # the largest that every SFTP server answers in one packet
-# As many packets are on their way at once as are answered in about that time, so that a slow line shows that it moves.
-_QUICK_S, _SLOW_S, _MOST_CHUNKS = 0.1, 1.0, 128
+# What is written at once fits into one packet of the channel, its head and that of SSH included: one byte more would
+# need a second packet, and twice the work for each.
+_WRITE_BYTES = 32640
+# How many are on their way at once. The most are together the 2 MiB that OpenSSH takes before it says that it has read.
+_FIRST_WRITES, _MOST_WRITES = 2.0, 64.0
+_QUICK_S, _SLOW_S = 0.2, 1.0
 
 # A server may answer what is no SFTP, or text that is no UTF-8, which paramiko passes on as errors of Python.
 _ODD = (*BROKEN, paramiko.SFTPError, struct.error, ValueError)
@@ -68,18 +74,7 @@ class Sftp:
         ):
             if start:
                 target.truncate(start)
-                target.seek(start)
-            chunks = 1
-            while True:
-                begun, more = time.monotonic(), _burst(target, stream, chunks)
-                watch.moved()
-                if not more:
-                    return
-                took_s = time.monotonic() - begun
-                if took_s < _QUICK_S:
-                    chunks = min(2 * chunks, _MOST_CHUNKS)
-                elif took_s > _SLOW_S:
-                    chunks = max(1, chunks // 2)
+            _pour(client, target, stream, start, watch)
 
     def read(self, place: str, *, max_bytes: int, timeout_s: float) -> bytes:
         """The first `max_bytes` of `place` and, if there are more, one byte more; whatever size the board claims.
@@ -138,16 +133,65 @@ class Sftp:
             raise HostError(f"{self._name}: {what} failed ({_said(error)})") from None
 
 
-def _burst(target: paramiko.SFTPFile, stream: BinaryIO, count: int) -> bool:
-    """Send up to `count` parts of `stream` and wait until all are answered; False when there was none left.
+class _Writes:
+    """Those that wait for their answer, whatever order answers come in; to paramiko's client it is their file.
 
-    The last one is not pipelined: it waits for the answers to all before it, and only such waiting tells of a failure.
+    `most` may wait at once: more and more while answers come about as soon as the soonest one did, fewer when they come
+    much later. So the line is never idle, and what is on its way when it is cut, and lost, is little.
     """
-    chunks = [chunk for _ in range(count) if (chunk := stream.read(_CHUNK_BYTES))]
-    for number, chunk in enumerate(chunks, start=1):
-        target.set_pipelined(pipelined=number < len(chunks))
-        target.write(chunk)
-    return bool(chunks)
+
+    def __init__(self) -> None:
+        self.most = _FIRST_WRITES
+        self.error: Exception | None = None
+        self._began_s: deque[float] = deque()
+        self._soonest_s = math.inf
+
+    def __len__(self) -> int:
+        return len(self._began_s)
+
+    def begun(self) -> None:
+        """One more is on its way."""
+        self._began_s.append(time.monotonic())
+
+    def _async_response(self, kind: int, message: paramiko.Message, _number: int) -> None:
+        took_s = time.monotonic() - self._began_s.popleft()
+        self._soonest_s = min(self._soonest_s, took_s)
+        if took_s < self._soonest_s + _QUICK_S:
+            self.most = min(self.most + 0.5, _MOST_WRITES)
+        elif took_s > self._soonest_s + _SLOW_S:
+            self.most = max(self.most - 0.5, _FIRST_WRITES)
+        if kind != paramiko.sftp.CMD_STATUS:
+            self.error = paramiko.SFTPError(f"an answer of kind {kind} to a write")
+        elif message.get_int() != paramiko.sftp.SFTP_OK:
+            self.error = self.error or OSError(message.get_text())
+
+
+def _pour(client: Any, target: Any, stream: BinaryIO, start: int, watch: Watch) -> None:
+    """Write what `stream` gives to `target` from its byte `start` on; each answer shows that the board takes it.
+
+    paramiko's own pipelining stops for all answers from time to time, and knows none that come in another order than
+    they were asked for. Its client has no public way to single answers, so what it uses itself is used here.
+    Errors: OSError, SFTPError when an answer tells of a failure; as paramiko's for the link.
+    """
+    writes, at = _Writes(), start
+
+    def take_answer() -> None:
+        left = len(writes)
+        client._read_response()  # noqa: SLF001
+        if writes.error is not None:
+            raise writes.error
+        if len(writes) < left:  # an answer that nobody asked for shows nothing
+            watch.moved()
+
+    while data := stream.read(_WRITE_BYTES):
+        place = paramiko.sftp.int64(at)
+        writes.begun()
+        client._async_request(writes, paramiko.sftp.CMD_WRITE, target.handle, place, data)  # noqa: SLF001
+        at += len(data)
+        while writes and (len(writes) >= writes.most or client.sock.recv_ready()):
+            take_answer()
+    while writes:
+        take_answer()
 
 
 def _said(error: BaseException) -> str:

@@ -16,8 +16,14 @@ import time
 from typing import Any
 
 import paramiko
+from cryptography.exceptions import InvalidTag
+from paramiko.packet import Packetizer
 
 SILENCE_S = 30.0  # as long as a transfer may stand still; six questions
+# Seven times what anybody has to bear (RFC 4253, section 6.1: 35000 bytes); of data we let a server send 32 KiB in one.
+MOST_PACKET_BYTES = 1 << 18
+# These seal what they hide, which costs about a third less of our time than a MAC beside the cipher.
+_SEALING = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _REQUEST = "keepalive@openssh.com"
 _STEP_S = 1.0
 _JOIN_S = 5.0
@@ -41,6 +47,26 @@ class Heard:
         return getattr(self._wire, name)
 
 
+class Bounded(Packetizer):
+    """As paramiko's, but for a packet whose length cannot be true, and one whose seal is broken.
+
+    The length of a packet is read before anything vouches for it, and paramiko would wait for, and keep, up to 4 GiB.
+    """
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """The next `n` bytes. Errors: SSHException when a packet cannot be so long."""
+        if n > MOST_PACKET_BYTES:
+            raise paramiko.SSHException(f"a packet of {n} bytes, expected at most {MOST_PACKET_BYTES}")
+        return super().read_all(n, check_rekey)
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        """The next packet. Errors: SSHException for one that was changed on the way."""
+        try:
+            return super().read_message()
+        except InvalidTag:
+            raise paramiko.SSHException("Mismatched tag") from None
+
+
 class Watched(paramiko.Transport):
     """As paramiko's; from `watch` on it closes itself after `silence_s` in which nothing came."""
 
@@ -49,7 +75,9 @@ class Watched(paramiko.Transport):
         self._watching: list[threading.Thread] = []
         self._over = threading.Event()
         # All that paramiko wants of a socket is there.
-        super().__init__(self._heard, disabled_algorithms=disabled_algorithms)  # type: ignore[arg-type]
+        super().__init__(self._heard, disabled_algorithms=disabled_algorithms, packetizer_class=Bounded)  # type: ignore[arg-type]
+        options = self.get_security_options()
+        options.ciphers = (*_SEALING, *(name for name in options.ciphers if name not in _SEALING))
 
     def watch(self, *, ask_s: float, silence_s: float) -> None:
         """Ask every `ask_s`, and close the connection after `silence_s` without a word."""

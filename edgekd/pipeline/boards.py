@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edgekd.errors import EXIT_BUG, EXIT_PASS, EdgekdError, InputError, worst_exit_code
+from edgekd.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PASS, EdgekdError, InputError, worst_exit_code
 from edgekd.hosts.target import Target
 from edgekd.pipeline.measure import Asked, BenchRequest, asked, bench_on, target_file
 from edgekd.record import Artifact, LatencyRecord
@@ -21,6 +21,8 @@ from edgekd.text import printable
 
 # Each board costs this machine a thread, a connection and its encryption, which must not slow the answers of others.
 MOST_AT_ONCE = 8
+_INTERRUPTED = "interrupted; the same command goes on where this one stopped"
+_LEFT = "interrupted again; what runs on the boards goes on there, and the same command finds it"
 
 
 class Display(Protocol):
@@ -42,13 +44,15 @@ class Result:
     board: Target
     path: Path | None = None
     record: LatencyRecord | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def exit_code(self) -> int:
         """The code that a command on this board alone would end with."""
         if self.error is None:
             return EXIT_PASS
+        if isinstance(self.error, KeyboardInterrupt):
+            return EXIT_INTERRUPTED
         return self.error.exit_code if isinstance(self.error, EdgekdError) else EXIT_BUG
 
 
@@ -66,12 +70,14 @@ def bench_boards(request: BenchRequest, boards: Sequence[Target], display: Displ
     """Measure the model of `request` on all `boards`, up to MOST_AT_ONCE at a time; a result for each, in their order.
 
     Each board measures one process at a time, as its lock sees to. A record is stored as soon as it is there.
+    After Ctrl-C the runs on the boards are cancelled, and waited for; after a second one they are left to themselves.
     Errors: InputError for a request that no board could carry out; what happens on a board stands in its result.
     """
     wanted = asked(request)
     paths = _paths(request.out, wanted, boards)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     said: queue.SimpleQueue[_Said] = queue.SimpleQueue()
+    stop = threading.Event()
     for number in range(len(boards)):
         waiting.put(number)
 
@@ -79,7 +85,7 @@ def bench_boards(request: BenchRequest, boards: Sequence[Target], display: Displ
         with contextlib.suppress(queue.Empty):
             while True:
                 number = waiting.get_nowait()
-                result = _on_one(number, boards[number], request.model, wanted, paths[number], said)
+                result = _on_one(number, boards[number], request.model, wanted, paths[number], said, stop)
                 said.put(_Said(number, _ending(result), result=result))
 
     for number in range(min(len(boards), MOST_AT_ONCE)):
@@ -87,7 +93,11 @@ def bench_boards(request: BenchRequest, boards: Sequence[Target], display: Displ
         threading.Thread(target=work, name=f"edgekd-board-{number}", daemon=True).start()
     found: dict[int, Result] = {}
     while len(found) < len(boards):
-        event = said.get()
+        event = _next(said, stop)
+        if event is None:
+            for number in set(range(len(boards))) - found.keys():
+                display.update(boards[number].name, "stopping", None)
+            continue
         name = boards[event.number].name
         if event.result is None:
             display.update(name, event.text, event.share)
@@ -97,15 +107,31 @@ def bench_boards(request: BenchRequest, boards: Sequence[Target], display: Displ
     return [found[number] for number in range(len(boards))]
 
 
+def _next(said: queue.SimpleQueue[_Said], stop: threading.Event) -> _Said | None:
+    """What is told next; None at the first Ctrl-C, which sets `stop`. Errors: KeyboardInterrupt at the second."""
+    try:
+        return said.get()
+    except KeyboardInterrupt:
+        if stop.is_set():
+            raise KeyboardInterrupt(_LEFT) from None
+        stop.set()
+        return None
+
+
 def _on_one(
-    number: int, board: Target, model: Path, wanted: Asked, path: Path, said: queue.SimpleQueue[_Said]
-) -> Result:
+    number: int, board: Target, model: Path, wanted: Asked, path: Path, said: queue.SimpleQueue[_Said],
+    stop: threading.Event,
+) -> Result:  # fmt: skip
     def tell(done: int, total: int, _: Artifact) -> None:
         said.put(_Said(number, f"process {done} of {total}", done / total))
 
+    if stop.is_set():
+        return Result(board, error=KeyboardInterrupt("interrupted before it was reached"))
     said.put(_Said(number, "reaching it"))
     try:
-        record = bench_on(board, model, wanted, path, tell)
+        record = bench_on(board, model, wanted, path, tell, stop)
+    except KeyboardInterrupt as error:
+        return Result(board, error=KeyboardInterrupt(str(error) or _INTERRUPTED))
     except Exception as error:  # noqa: BLE001  a bug on one board must not lose the records of the others
         return Result(board, error=error)
     return Result(board, path, record)
@@ -133,7 +159,7 @@ def result_lines(results: Sequence[Result]) -> list[str]:
     lines = []
     for result in results:
         if result.record is not None:
-            lines += [*record_lines(result.record), f"record {result.path}"]
+            lines += [*record_lines(result.record), printable(f"record {result.path}")]
     return lines
 
 
@@ -143,7 +169,7 @@ def failure_lines(results: Sequence[Result]) -> list[str]:
     for result in results:
         if result.error is None:
             continue
-        if not isinstance(result.error, EdgekdError):
+        if not isinstance(result.error, EdgekdError | KeyboardInterrupt):
             lines += [printable(line.rstrip("\n")) for line in traceback.format_exception(result.error)]
             lines.append("edgekd: this is a bug in edgekd; please report it with the lines above")
         lines.append(f"edgekd: {printable(result.board.name, 80)}: {_ending(result)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,13 +170,15 @@ def bench_on(
     wanted: Asked,
     path: Path,
     on_progress: Callable[[int, int, Artifact], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> LatencyRecord:
     """The record of `model` on one board, stored at `path`; runs that a killed command left there are taken up again.
 
+    Once `stop` is set, it ends as after Ctrl-C: with KeyboardInterrupt, and the run on the board cancelled.
     Errors: InputError, also for a board that is not the device it is called; HostError, MeasureError, SecurityError.
     """
     journal = Journal(path.parent / f".{path.stem}.runs")
-    with Reopening(lambda: open_target(board)) as host:
+    with Reopening(lambda: open_target(board), stop=stop) as host:
         if board.device is not None:
             require_isa(host, load_profile(board.device), "Name another in hosts.yaml")
         models = [(model, wanted.named)]

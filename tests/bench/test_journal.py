@@ -70,3 +70,13 @@ def test_a_result_that_was_stored_without_its_entry_is_not_used(tmp_path: Path) 
 
 def test_everything_that_a_run_depends_on_changes_its_key() -> None:
     assert len({key_of("a", 1), key_of("a", 2), key_of("b", 1), key_of("a", [1])}) == 4
+
+
+def test_a_folder_without_runs_is_gone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "runs")
+    for key in ("one", "two"):
+        journal.run_of(key)
+    journal.forget("one")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["two.json"]
+    journal.forget("two")
+    assert not (tmp_path / "runs").exists()

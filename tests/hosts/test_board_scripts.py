@@ -15,7 +15,7 @@ import pytest
 
 from edgekd.hosts import adb, board_scripts, remote_command
 from edgekd.hosts import open as opening
-from edgekd.hosts.board_scripts import APPEND, BLOCK_BYTES, LOOK, NO_HASHER, READ, SETTLE, found_from_text
+from edgekd.hosts.board_scripts import APPEND, BLOCK_BYTES, LARGE_BYTES, LOOK, NO_HASHER, READ, SETTLE, found_from_text
 
 SCRIPTS = {
     name: value
@@ -125,3 +125,34 @@ def test_phone_with_termux_is_a_board_like_any_other(start_board: Any, tmp_path:
             host.run(["sh", "-c", "sleep 60"], timeout_s=0.5)
         host.remove("blobs")
         assert not (tmp_path / "work" / "blobs").exists()
+
+
+HASHED_BY_OPENSSL = f"""#!/bin/sh
+[ "$1" = version ] || echo "$*" >> "$HOME/asked"
+exec {shutil.which("openssl")} "$@"
+"""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
+def test_large_files_are_hashed_by_openssl_and_small_ones_are_not(shell: list[str], tmp_path: Path) -> None:
+    program = Path(shell[-1]).parent / "openssl"
+    program.write_text(HASHED_BY_OPENSSL)
+    program.chmod(0o755)
+    for size in (LARGE_BYTES, LARGE_BYTES + 1):
+        data = os.urandom(size)
+        (tmp_path / "m.part").write_bytes(data)
+        assert run(shell, tmp_path, SETTLE, "m", "m.part", hashlib.sha256(data).hexdigest()).returncode == 0
+        assert (tmp_path / "asked").exists() == (size > LARGE_BYTES)
+    found = found_from_text(run(shell, tmp_path, LOOK, "m", "m.part", str(size)).stdout.decode())
+    assert found.there == hashlib.sha256(data).hexdigest()
+    assert (tmp_path / "asked").read_text() == "dgst -sha256 -r\n" * 2
+
+
+def test_openssl_that_does_not_run_is_passed_over(shell: list[str], tmp_path: Path) -> None:
+    program = Path(shell[-1]).parent / "openssl"
+    program.write_text("#!/bin/sh\necho 'error while loading shared libraries' >&2; exit 127\n")
+    program.chmod(0o755)
+    data = os.urandom(LARGE_BYTES + 1)
+    (tmp_path / "m.part").write_bytes(data)
+    assert run(shell, tmp_path, SETTLE, "m", "m.part", hashlib.sha256(data).hexdigest()).returncode == 0
+    assert (tmp_path / "m").read_bytes() == data

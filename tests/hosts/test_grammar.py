@@ -21,6 +21,9 @@ from edgekd.hosts.grammar import (
         ("ssh://pi@10.0.0.7", SshAddress("10.0.0.7", 22, "pi")),
         ("ssh://BOARD:22", SshAddress("board", 22)),
         ("ssh://u@[::1]:2200/", SshAddress("::1", 2200, "u")),
+        ("ssh://u@[FE80::1%usb0]", SshAddress("fe80::1%usb0", 22, "u")),
+        ("ssh://u@my_board.lan.", SshAddress("my_board.lan.", 22, "u")),
+        (f"ssh://u@{'a' * 63}.lan", SshAddress("a" * 63 + ".lan", 22, "u")),
     ],
 )
 def test_address_is_read_from_a_url(url: str, address: SshAddress) -> None:
@@ -51,6 +54,11 @@ def test_ipv6_url_keeps_its_brackets() -> None:
         "ssh://u@host\n",
         "ssh://u@[fe80::1",
         "ssh://u@[not-an-address]",
+        "ssh://u@[fe80::1%]",
+        "ssh://u@[fe80::1%a b]",
+        "ssh://u@board..lan",
+        "ssh://u@.lan",
+        "ssh://u@" + "a" * 64,
         "ssh://u;id@host",
         "ssh://u:word@host",
     ],

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from edgekd.errors import SecurityError
-from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.grammar import SshAddress, ssh_address_from_url
 from edgekd.hosts.known_hosts import HostKey, known_hosts_path, read_known_hosts, write_known_host
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFbTzYMHSCqGa9TfFLSo0eSbUDXWYaXyqbYZQXCOpt3n"
@@ -46,3 +47,31 @@ def test_written_key_is_read_back_and_replaces_only_that_hosts(tmp_path: Path) -
 
 def test_default_file_is_edgekds_own() -> None:
     assert known_hosts_path().parts[-3:] == (".config", "edgekd", "known_hosts")
+
+
+def test_file_that_anybody_may_write_is_refused_with_its_mend(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    path.write_text(f"[board]:22 {KEY}\n")
+    path.chmod(0o646)
+    with pytest.raises(SecurityError, match=f"anybody may write it.*chmod go-w {path}"):
+        read_known_hosts(path)
+    path.chmod(0o644)
+    assert list(read_known_hosts(path)) == ["[board]:22"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
+def test_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "known"
+    path.write_text(f"[board]:22 {KEY}\n")
+    os.chown(path, 12345, -1)
+    with pytest.raises(SecurityError, match="belongs to the user number 12345"):
+        read_known_hosts(path)
+
+
+def test_address_of_one_network_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """An interface is called in its own case, and a line that cannot be read again would close the whole file."""
+    path, key = tmp_path / "known", HostKey("ssh-ed25519", b"first")
+    address = ssh_address_from_url("ssh://pi@[FE80::1%enP8p1s0]:22")
+    write_known_host(path, address, key)
+    assert read_known_hosts(path) == {"[fe80::1%enP8p1s0]:22": [key]}
+    assert address.entry == "[fe80::1%enP8p1s0]:22"

@@ -239,3 +239,11 @@ def test_a_name_of_an_algorithm_that_is_no_text_is_told_as_damage(board: Any, tm
         # Which of the two threads of a connection meets the damage first is chance, and with it the words.
         with pytest.raises(ConnectError, match=r"arrived damaged|closed the connection|could be agreed on"):
             open_host(url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work"))
+
+
+def test_small_packets_do_not_wait_for_acknowledgements(board: Any, known: Path) -> None:
+    connection = connected([Hop(SshAddress("127.0.0.1", board.port, board.user), Login(board.key), known)])
+    try:
+        assert connection.transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    finally:
+        connection.close()

@@ -84,3 +84,17 @@ def test_command_that_takes_no_input_is_stopped_before_its_deadline(transport: A
             transport, ["sleep", "60"], name="b", folder=str(tmp_path), timeout_s=50, max_output_bytes=100,
             feed=Feed(io.BytesIO(bytes(2**24)), stall_s=0.5),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["echo hello; exit 3", "exec true", "export PATH=/nowhere"])
+def test_login_shell_whose_start_files_end_it_is_told_with_what_to_look_at(
+    start_board: Any, tmp_path: Path, line: str
+) -> None:
+    """As bash reads ~/.bashrc for what sshd gives it."""
+    (tmp_path / ".bashrc").write_text(f"{line}\n")
+    odd = start_board(f"SetEnv HOME={tmp_path}")
+    known = odd.known_hosts(tmp_path / "known")
+    with pytest.raises(
+        HostError, match=r"did not start a command in \.; it said: .*start-up files, such as ~/\.bashrc"
+    ):
+        open_host(odd.url, key=odd.key, known_hosts=known, workspace=str(tmp_path / "work"))

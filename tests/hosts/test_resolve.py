@@ -120,3 +120,15 @@ def test_file_is_found_by_the_environment_or_in_the_home(
 def test_named_file_that_is_absent_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="absent: no such file"):
         target_from_text("pi5", hosts=tmp_path / "absent")
+
+
+@pytest.mark.parametrize("text", ["http://u:hunter2@b", "ssh//u:hunter2@b", "u:hunter2@b", "local, ssh:/u:hunter2@b"])
+def test_password_is_not_repeated_whatever_it_stands_in(text: str, hosts: Path) -> None:
+    with pytest.raises(InputError, match="found a password in the name of the host") as caught:
+        targets_from_text(text, hosts=hosts)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_colon_and_at_sign_alone_are_no_password(hosts: Path) -> None:
+    text = "adb:1.2.3.4:5555,ssh://u@[::1]:22,ssh://v@[::2]:23"
+    assert [target.url for target in targets_from_text(text, hosts=hosts)] == text.split(",")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from stub_server import Asking, stub_server
 
 from edgekd.errors import HostError, HostTimeout, LinkLost, Stalled
+from edgekd.hosts import sftp as sftp_module
 from edgekd.hosts.grammar import SshAddress
 from edgekd.hosts.hops import connected
 from edgekd.hosts.sftp import Sftp
@@ -55,23 +57,30 @@ class Board(Asking):
         return paramiko.OPEN_SUCCEEDED
 
 
-@pytest.fixture
-def hostile(board: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[paramiko.Transport]:
+@contextlib.contextmanager
+def serving(board: Any, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[paramiko.Transport]:
+    """A link to a server whose files are Hostile's."""
     start = paramiko.Transport.start_server
 
     def with_files(self: paramiko.Transport, **said: Any) -> None:
         self.set_subsystem_handler("sftp", paramiko.SFTPServer, Hostile)
         start(self, **said)
 
-    monkeypatch.setattr(paramiko.Transport, "start_server", with_files)
+    patch.setattr(paramiko.Transport, "start_server", with_files)
     with stub_server(Board()) as (port, key):
-        known = tmp_path / "known"
+        known = folder / "known"
         known.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
         link = connected([Hop(SshAddress("127.0.0.1", port, "u"), Login(board.key), known)])
         try:
             yield link.transport
         finally:
             link.close()
+
+
+@pytest.fixture
+def hostile(board: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[paramiko.Transport]:
+    with serving(board, tmp_path, monkeypatch) as transport:
+        yield transport
 
 
 def test_endless_file_that_says_it_is_short_is_read_up_to_the_bound(hostile: paramiko.Transport) -> None:
@@ -136,3 +145,66 @@ def test_server_without_sftp_is_told_apart_from_a_broken_link(bare_board: Any, t
     link = connected([Hop(SshAddress("127.0.0.1", bare_board.port, bare_board.user), Login(bare_board.key), known)])
     assert Sftp("b", link.transport, ".").offered() is False
     link.close()
+
+
+class Tardy(paramiko.SFTPServer):
+    """Answers the first write behind the second one, as a server may."""
+
+    held: list[tuple[int, int]]
+
+    def _send_status(self, request_number: int, code: int, desc: str | None = None) -> None:
+        self.held = [*getattr(self, "held", []), (request_number, code)]
+        first = self.held[0][0] if code == paramiko.SFTP_OK else None
+        if first == request_number:
+            return
+        super()._send_status(request_number, code, desc)  # type: ignore[misc]
+        if len(self.held) == 2:
+            super()._send_status(*self.held[0])  # type: ignore[misc]
+
+
+class Counting(paramiko.SFTPHandle):
+    """Takes any number of writes, and fails the one at `refused`."""
+
+    refused: int | None = None
+    taken = 0
+
+    def write(self, offset: int, data: bytes) -> int:
+        if offset == self.refused:
+            return paramiko.SFTP_FAILURE
+        Counting.taken += len(data)
+        return paramiko.SFTP_OK
+
+
+class Taking(paramiko.SFTPServerInterface):
+    """Every name is a file that counts what it gets."""
+
+    def open(self, path: str, flags: int, attr: Any) -> Any:
+        return Counting(flags)
+
+
+@pytest.fixture
+def tardy(board: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[paramiko.Transport]:
+    monkeypatch.setattr(f"{__name__}.Hostile", Taking)
+    monkeypatch.setattr(paramiko, "SFTPServer", Tardy)
+    monkeypatch.setattr(Counting, "taken", 0)
+    with serving(board, tmp_path, monkeypatch) as transport:
+        yield transport
+
+
+def test_answers_in_another_order_are_no_reason_to_wait(tardy: paramiko.Transport) -> None:
+    sftp = Sftp("b", tardy, "work", stall_s=5)
+    sftp.send(io.BytesIO(bytes(300_000)), "file", 0, timeout_s=30)
+    assert Counting.taken == 300_000
+    sftp.close()
+
+
+def test_a_write_that_fails_is_told_whenever_its_answer_comes(
+    tardy: paramiko.Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sftp = Sftp("b", tardy, "work", stall_s=5)
+    for refused in (0, sftp_module._WRITE_BYTES, 9 * sftp_module._WRITE_BYTES):
+        monkeypatch.setattr(Counting, "refused", refused)
+        with pytest.raises(HostError, match="sending file failed") as caught:
+            sftp.send(io.BytesIO(bytes(300_000)), "file", 0, timeout_s=30)
+        assert not isinstance(caught.value, LinkLost | HostTimeout)
+    sftp.close()

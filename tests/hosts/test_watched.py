@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import HostError, LinkLost
-from edgekd.hosts import hops, upload
+from edgekd.errors import ConnectError, HostError, LinkLost
+from edgekd.hosts import hops, link, upload
 from edgekd.hosts.base import Host
+from edgekd.hosts.grammar import SshAddress
 from edgekd.hosts.open import open_host
 from tests.lab.chaos import ChaosProxy, Faults
 
@@ -73,3 +78,42 @@ def test_an_upload_into_black_holes_alone_ends_after_the_second(
         host.put(tmp_path / "file", "there", timeout_s=600)
     assert time.monotonic() - begun < 60
     assert len(proxy.events) == 2
+
+
+def test_a_packet_that_claims_a_gigabyte_is_not_waited_for_nor_kept(tmp_path: Path) -> None:
+    """Before any key is agreed on, so whoever answers in the board's place can send it."""
+    sent = []
+
+    def serve(server: socket.socket) -> None:
+        wire, _ = server.accept()
+        with wire, contextlib.suppress(OSError):
+            wire.sendall(b"SSH-2.0-board\r\n" + struct.pack(">IB", 2**30 - 4, 4))
+            while True:
+                sent.append(wire.send(bytes(65536)))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(ConnectError, match=r"a packet of \d+ bytes, expected at most"):
+            link.negotiated(SshAddress("127.0.0.1", server.getsockname()[1]), [])
+        assert time.monotonic() - begun < link.CONNECT_TIMEOUT_S
+        thread.join(timeout=30)
+    assert sum(sent) < 2**24
+
+
+@pytest.mark.parametrize("after_bytes", [4000, 4001, 4002, 4003, 4010, 4100])
+def test_a_turned_bit_anywhere_in_a_sealed_packet_breaks_the_link_at_once(
+    board: Any, proxy: ChaosProxy, tmp_path: Path, after_bytes: int
+) -> None:
+    with _opened(board, proxy, tmp_path) as host:
+        transport = host._link.transport  # type: ignore[attr-defined]
+        assert transport.remote_cipher == "aes128-gcm@openssh.com"
+        proxy.faults = Faults(kind="flip", after_bytes=after_bytes, direction="down", times=1)
+        transport.close()
+        begun = time.monotonic()
+        with contextlib.suppress(HostError):
+            host.run(["sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done"], timeout_s=60)
+        assert [event.kind for event in proxy.events] == ["flip"]
+        assert host.run(["true"], timeout_s=60).exit_status == 0
+        assert time.monotonic() - begun < 30

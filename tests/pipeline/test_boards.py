@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import queue
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -13,7 +16,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekd.errors import EXIT_BUG, EXIT_INFRASTRUCTURE, EXIT_PASS, EXIT_SECURITY, HostError, InputError, SecurityError
+from edgekd.errors import (
+    EXIT_BUG,
+    EXIT_INFRASTRUCTURE,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+    EXIT_SECURITY,
+    HostError,
+    InputError,
+    SecurityError,
+)
 from edgekd.hosts.target import Target
 from edgekd.pipeline import boards as module
 from edgekd.pipeline.boards import Result, bench_boards, exit_code_of, failure_lines, result_lines
@@ -170,3 +182,49 @@ def test_wrong_request_is_refused_before_any_board_is_reached(
     with pytest.raises(InputError, match=said):
         bench_boards(replace(request_for, **change), boards_of(request_for), heard)
     assert heard.updates == []
+
+
+def test_ctrl_c_cancels_the_run_on_every_board_and_leaves_nothing_there(
+    request_for: BenchRequest, tmp_path: Path
+) -> None:
+    works = [tmp_path / "w1", tmp_path / "w2"]
+
+    def press_when_both_measure() -> None:
+        while not pressed.wait(0.05):
+            states = [path.read_text() for work in works for path in work.glob("runs/*/state.json")]
+            if sum('"RUNNING"' in state for state in states) == 1 and len(states) == 2:
+                pressed.set()
+                os.kill(os.getpid(), signal.SIGINT)
+
+    pressed, heard = threading.Event(), Heard()
+    thread = threading.Thread(target=press_when_both_measure, daemon=True)
+    thread.start()
+    asked = replace(request_for, duration="60 s")
+    try:
+        results = bench_boards(asked, boards_of(asked), heard)
+    finally:
+        pressed.set()
+        thread.join()
+    assert [result.exit_code for result in results] == [EXIT_INTERRUPTED, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED]
+    assert exit_code_of(results) == EXIT_INTERRUPTED
+    assert [name for name, text, _ in heard.updates if text == "stopping"]
+    for name, line in zip(("one", "two"), (failure_lines(results)[0], failure_lines(results)[2]), strict=True):
+        assert line.startswith(f"edgekd: {name}: ")
+        assert "the run on the board was cancelled" in line
+    assert [path for work in works for path in work.glob("runs/*")] == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_second_ctrl_c_leaves_the_runs_to_themselves_and_says_so() -> None:
+    stop: threading.Event = threading.Event()
+    said: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for expected in (None, "goes on there, and the same command finds it"):
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        if expected is None:
+            assert module._next(said, stop) is None
+            assert stop.is_set()
+        else:
+            with pytest.raises(KeyboardInterrupt, match=expected):
+                module._next(said, stop)
+        timer.join()

@@ -34,6 +34,9 @@ def shape_of(entry: Any, spec: Dict[str, Any]) -> List[int]:
     if given is None:
         return [dimension(entry.name, i, part, spec["dims"], declared) for i, part in enumerate(declared)]
     named = [have if isinstance(want, int) else want for want, have in zip(declared, given)]
+    if not declared:
+        # Where a model declares no rank, onnxruntime tells what it tells of a scalar; what fits it says when it runs.
+        return list(given)
     if len(given) != len(declared) or named != declared:
         words = (entry.name, text_of(declared), entry.name, text_of(given))
         raise AgentError("shape", "input %r has the shape %s, which --shape %s=%s does not fit" % words)

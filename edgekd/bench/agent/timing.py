@@ -14,6 +14,8 @@ from .steps import count
 MIN_WARMUP_RUNS, MAX_SAMPLES = 3, 2000000
 NS_PER_S = 1000000000
 PROVIDER = "CPUExecutionProvider"
+TOO_LITTLE = "the board has too little memory for the model and its inputs"
+ONE_FILE = "store it as one, python -c \"import onnx; onnx.save(onnx.load('MODEL.onnx'), 'ONE.onnx')\""
 
 
 def clock() -> Tuple[str, Callable[[], int]]:
@@ -35,6 +37,8 @@ def open_session(path: str, threads: int) -> Any:
         return ort.InferenceSession(path, options, providers=[PROVIDER])
     except runtime_errors() as error:
         said = "onnxruntime %s cannot load the model: %s" % (ort.__version__, first_line(error))
+        if "external data" in said.lower():
+            said += ". Its weights lie in another file, which is not sent: " + ONE_FILE
         raise AgentError("model", said) from None
 
 
@@ -123,11 +127,20 @@ def paired_run(model: Model, sentinel: Model, spec: Dict[str, Any]) -> Dict[str,
     return run
 
 
+def loaded(path: str, spec: Dict[str, Any], stored: Optional[str]) -> Model:
+    try:
+        return Model(path, spec, stored)
+    except MemoryError:
+        raise AgentError("memory", TOO_LITTLE) from None
+    except ValueError as error:  # as numpy's, of an array beyond what numbers of bytes can say
+        raise AgentError("shape", "inputs of these shapes cannot be made: %s" % first_line(error)) from None
+
+
 def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
     """One run of the model at `path`."""
     errors = runtime_errors()
-    sentinel = Model(spec["sentinel"], dict(spec, shapes={})) if spec["mode"] == "paired" else None
-    model = Model(path, spec, spec["input_data"])
+    sentinel = loaded(spec["sentinel"], dict(spec, shapes={}), None) if spec["mode"] == "paired" else None
+    model = loaded(path, spec, spec["input_data"])
     gc.collect()
     gc.disable()
     try:
@@ -136,7 +149,7 @@ def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
         kind = "input" if type(error).__name__ == "InvalidArgument" else "runtime"
         raise AgentError(kind, "onnxruntime cannot run the model: %s" % first_line(error)) from None
     except MemoryError:
-        raise AgentError("memory", "the board has too little memory for the model and its inputs") from None
+        raise AgentError("memory", TOO_LITTLE) from None
     finally:
         gc.enable()
     # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.

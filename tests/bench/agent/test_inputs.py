@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekd.bench.agent.failures import AgentError
-from edgekd.bench.agent.inputs import filled
+from edgekd.bench.agent.inputs import filled, shape_of
 
 
 class Entry:
@@ -38,3 +38,13 @@ def test_ids_stay_below_their_limit_and_their_type() -> None:
 def test_input_of_a_type_that_cannot_be_filled_is_named() -> None:
     with pytest.raises(AgentError, match=r"'text' has the type tensor\(string\)"):
         _filled("text", "string")
+
+
+class Shapeless(Entry):
+    shape: tuple[int, ...] = ()
+
+
+def test_input_whose_rank_the_model_does_not_declare_takes_the_shape_that_is_given() -> None:
+    entry = Shapeless("x", "float")
+    assert shape_of(entry, {"shapes": {"x": [1, 64]}, "dims": {}}) == [1, 64]
+    assert shape_of(entry, {"shapes": {}, "dims": {}}) == []
