@@ -1,5 +1,5 @@
 """`python -m edgekd`."""
 
-from edgekd.cli import main
+from edgekd.entry import main
 
 main()

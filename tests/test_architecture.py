@@ -26,7 +26,8 @@ FLOORS = {
     "options": 10,
     "cli_devices": 11,
     "cli": 12,
-    "__main__": 13,
+    "entry": 13,
+    "__main__": 14,
 }  # fmt: skip
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -93,7 +94,7 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 
 def test_only_the_command_line_prints() -> None:
     for path in MODULES:
-        if room_of(path) in {"cli", "cli_devices", "__main__"}:
+        if room_of(path) in {"cli", "cli_devices", "entry", "__main__"}:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
