@@ -65,10 +65,14 @@ class RailLook(Model):
 
 
 class Stretch(Model):
-    """One model alone, back to back, `inferences` times in `lasted_s`, with looks at the rails in that time."""
+    """One model alone, back to back, `inferences` times in `lasted_s`, with looks at the rails in that time.
+
+    `thread_s` is for how long the thread that ran it had a processor, where it was one thread.
+    """
 
     inferences: Annotated[int, Field(ge=1)]
     lasted_s: Annotated[float, Field(gt=0)]
+    thread_s: Annotated[float, Field(gt=0)] | None = None
     looks: Annotated[list[RailLook], Field(min_length=1, max_length=2000)]
 
     @model_validator(mode="after")

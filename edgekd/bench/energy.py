@@ -1,7 +1,8 @@
 """The energy of one inference of an untrained student, from the stretches at the end of its visits.
 
 Mean power of the rail that feeds the whole board, times what an inference lasted: the board's idling is in it, as it is
-in what the gate judges. Loading and warming up are not, so the gate's upper bound is higher; see docs/boards.md.
+in what the gate judges. Loading and warming up are not, so the gate's upper bound is higher; see docs/boards.md. Where
+one thread ran it, what it waited for a processor is no part of it, as in the latencies beside it.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ def energy_of(runs: Sequence[PairedRun]) -> Energy | None:
     if rail is None:
         return None
     told = [each for each in stretches if _tells(each, rail)]
-    logs = [math.log(power_w(each, rail) * each.lasted_s / each.inferences) for each in told]
+    logs = [math.log(power_w(each, rail) * lasted_s(each)) for each in told]
     middle = median(logs)
     within = median(_error(each, rail) for each in told)
     between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 1 else 0.0
     error = max(within, between, LEAST_ERROR) / math.sqrt(len(logs))
     return Energy(math.exp(middle), error, rail, sum(len(each.looks) for each in told), len(told))
+
+
+def lasted_s(stretch: Stretch) -> float:
+    """What an inference lasted."""
+    return (stretch.lasted_s if stretch.thread_s is None else stretch.thread_s) / stretch.inferences
 
 
 def power_w(stretch: Stretch, rail: str) -> float:

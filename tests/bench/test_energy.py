@@ -36,6 +36,13 @@ def test_it_is_the_mean_power_of_the_supply_times_what_an_inference_lasted() -> 
     assert found.error == pytest.approx(0.2039 / 11**0.5, rel=0.02)
 
 
+def test_what_a_thread_waited_for_a_processor_is_no_part_of_it() -> None:
+    waited, free = energy_of([run(*[4.0] * 10, thread_s=0.25)]), energy_of([run(*[4.0] * 10)])
+    assert waited is not None
+    assert free is not None
+    assert waited.value_j == pytest.approx(free.value_j / 4)
+
+
 def test_stretches_that_disagree_are_less_sure_than_each_says_of_itself() -> None:
     steady = energy_of([run(*[4.0] * 10)] * 2)
     torn = energy_of([run(*[4.0] * 10), run(*[5.0] * 10)])
@@ -87,9 +94,11 @@ def test_the_real_agent_tells_the_energy_on_a_board_dressed_as_a_jetson(
         found, stretch = energy_of([record.run]), record.run.energy
         assert found is not None
         assert stretch is not None
-        latency_s = stretch.lasted_s / stretch.inferences
-        assert 4.0 < found.value_j / latency_s < 8.0
-        assert found.value_j / latency_s == pytest.approx(6.0, abs=6 * 3 * found.error)
+        assert stretch.thread_s is not None
+        assert 0 < stretch.thread_s <= stretch.lasted_s
+        watts = found.value_j * stretch.inferences / stretch.thread_s
+        assert 4.0 < watts < 8.0
+        assert watts == pytest.approx(6.0, abs=6 * 4 * found.error)
         assert len(record.run.model_ns) >= 4
     assert unasked.run.energy is None
 

@@ -124,18 +124,19 @@ def looks(root: str, orders: int, period_s: float, seen: Any) -> List[Dict[str, 
     return found
 
 
-def stretch(run: Callable[[], Any], meter: Meter, least_s: float) -> Optional[Dict[str, Any]]:
+def stretch(run: Callable[[], Any], meter: Meter, least_s: float, threads: int) -> Optional[Dict[str, Any]]:
     """`run` again and again for `least_s` and LEAST_LOOKS looks; None where the side process did not answer.
 
     Where the looks come late it takes longer, at most LONGEST times as long.
-    The table is {"inferences", "lasted_s", "looks": [{"at_s", "rails_w"}]}, with `at_s` from the first inference.
+    The table is {"inferences", "lasted_s", "thread_s", "looks": [{"at_s", "rails_w"}]}, with `at_s` from the first
+    inference. `thread_s` is for how long the thread had a processor; None where there are several `threads`.
     """
     settled = time.monotonic() + meter.settle_s
     while time.monotonic() < settled:
         run()
         count()
     meter.begin()
-    begun, inferences = time.monotonic(), 0
+    begun, began_thread, inferences = time.monotonic(), time.thread_time(), 0
     least_s = max(least_s, LEAST_LOOKS * meter.period_s)
     while True:
         run()
@@ -145,6 +146,9 @@ def stretch(run: Callable[[], Any], meter: Meter, least_s: float) -> Optional[Di
         lasted_s = ended - begun
         if lasted_s >= LONGEST * least_s or (lasted_s >= least_s and meter.seen[0] >= LEAST_LOOKS):
             break
+    thread_s = time.thread_time() - began_thread if threads == 1 else None
     seen = [one for one in meter.end() if begun <= one["at"] <= ended]
     table = [{"at_s": round(one["at"] - begun, 4), "rails_w": one["rails_w"]} for one in seen]
-    return {"inferences": inferences, "lasted_s": lasted_s, "looks": table} if table else None
+    if not table:
+        return None
+    return {"inferences": inferences, "lasted_s": lasted_s, "thread_s": thread_s, "looks": table}

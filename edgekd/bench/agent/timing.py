@@ -133,7 +133,7 @@ def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
         model, run = _timed(path, spec, errors)
         if meter is not None:
             with _told(errors):
-                run["energy"] = stretch(model.time_ns, meter, energy_s)
+                run["energy"] = stretch(model.time_ns, meter, energy_s, spec["threads"])
     # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.
     peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
     run.update(peak_memory_bytes=peak, peak_memory_source="VmHWM" if peak else None)

@@ -33,9 +33,11 @@ def test_the_looks_are_those_of_the_stretch_and_follow_what_the_board_says(tmp_p
     with jetson(tmp_path, [4.0, 8.0]), stretch.at_hand(f"{tmp_path}/", 1.0) as meter:
         assert meter is not None
         time.sleep(0.3)  # nobody looks yet
-        table = stretch.stretch(_busy, meter, 1.0)
+        table = stretch.stretch(_busy, meter, 1.0, 1)
     found = Stretch.model_validate(table)
     assert 1.0 <= found.lasted_s < 4.1
+    assert found.thread_s is not None
+    assert found.thread_s < 0.5 * found.lasted_s  # it slept
     assert 0.3 * found.lasted_s < 0.004 * found.inferences <= found.lasted_s
     assert stretch.LEAST_LOOKS <= len(found.looks) <= 1 + 10 * found.lasted_s
     assert {look.rails_w["VDD_IN"] for look in found.looks} == {4.0, 8.0}
@@ -74,7 +76,7 @@ def test_a_side_process_that_died_tells_nothing(tmp_path: Path) -> None:
     with jetson(tmp_path, [4.0]), stretch.at_hand(f"{tmp_path}/", 1.0) as meter:
         assert meter is not None
         os.kill(meter.pid, signal.SIGKILL)
-        assert stretch.stretch(_busy, meter, 0.1) is None
+        assert stretch.stretch(_busy, meter, 0.1, 2) is None
 
 
 def test_it_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
