@@ -11,9 +11,10 @@ import numpy as np
 
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.columns import Whole
+from edgekd.cost.energy import energy_features
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
-from edgekd.sizing.forecast import End, Forecasts, forecasts, usual_spread
+from edgekd.sizing.forecast import End, Forecasts, energy_ends, forecasts, usual_spread
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.measuring import Known
 from edgekd.sizing.table import Ends, Mask, Numbers, Table, table_of_specs
@@ -113,14 +114,15 @@ class Bounds:
         """What no larger student can be below, in each precision."""
         found = forecasts(table, self.known.fits)
         fits = self.known.fits
-        floors = {
-            name: Forecasts(
-                _floor(fits[name].latency, each.latency),
+        floors = {}
+        for name, each in found.items():
+            latency = _floor(fits[name].latency, each.latency)
+            floors[name] = Forecasts(
+                latency,
                 _floor(fits[name].memory, each.memory),
                 _floor(fits[name].size, each.size),
+                _energy_floor(table, name, fits[name].energy, latency, each.energy),
             )
-            for name, each in found.items()
-        }
         return self._worst(floors, limits, end)
 
     def _worst(self, found: Mapping[str, Forecasts], limits: Sequence[Limit], end: End) -> list[Numbers]:
@@ -131,6 +133,14 @@ class Bounds:
 def _floor(fit: Fit | None, ends: Ends) -> Ends:
     # An interval is never narrower than the half width of its fit, and the middle grows with every dimension.
     return ends if fit is None else Ends(ends.low, ends.mid, ends.mid * math.exp(fit.half_width))
+
+
+def _energy_floor(table: Table, precision: str, fit: Fit | None, latency: Ends, energy: Ends | None) -> Ends | None:
+    """As _floor: what follows from no less than that `latency`, with no more than the half width of the fit."""
+    if fit is None or energy is None:
+        return None if energy is None else energy_ends(table, precision, None, latency)
+    least = fit.predict_many(energy_features(table.features(precision), latency.high)).mid
+    return Ends(energy.low, energy.mid, least * math.exp(fit.half_width))
 
 
 def _at_ffn(table: Table, ffn: Whole) -> Table:
