@@ -12,6 +12,7 @@ import numpy as np
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.columns import Whole
 from edgekd.cost.energy import energy_features
+from edgekd.cost.terms import SWEPT
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
 from edgekd.sizing.forecast import End, Forecasts, energy_ends, forecasts, usual_spread
@@ -60,7 +61,7 @@ class Bounds:
         """The length of input and then the capacity, for students that take at most `most` of each limit."""
 
         def bound(corners: Corners) -> Numbers:
-            kept = np.fmin.reduce(self._least(corners.first, self.known.limits, self.end)) <= most
+            kept = np.fmin.reduce(self.least(corners.first, self.known.limits, self.end)) <= most
             return np.where(kept, self._capability(self._with_possible_ffn(corners, most)), NONE)
 
         def score(table: Table) -> Numbers:
@@ -73,7 +74,7 @@ class Bounds:
         """How little is taken of the limit that is taken most."""
 
         def bound(corners: Corners) -> Numbers:
-            return _negative(np.fmin.reduce(self._least(corners.first, limits, end)))
+            return _negative(np.fmin.reduce(self.least(corners.first, limits, end)))
 
         def score(table: Table) -> Numbers:
             return np.where(self.unmeasured(table), _negative(self._ratios(table, limits, end)), NONE)
@@ -92,15 +93,16 @@ class Bounds:
     def _with_possible_ffn(self, corners: Corners, most: float) -> Table:
         """The last corners, with no larger ffn than keeps the limits at the first corner.
 
-        What a student takes is a sum and a maximum of straight lines in ffn. So the line through two neighbouring
-        values is nowhere above it, and where it crosses a limit the student is over it, too.
+        What a student takes is a sum and a maximum of straight lines in ffn, but for what is swept out of a cache,
+        which is left out here. So the line through two neighbouring values is nowhere above it, and where it crosses
+        a limit the student is over it, too.
         """
         first, last = corners.first, corners.last
         largest, before = last.specs.ffn, np.maximum(last.specs.ffn - 1, first.specs.ffn)
         if not self.known.limits or not (before < largest).any():
             return last
         high, low = (
-            self._least(_at_ffn(first, ffn), self.known.limits, self.end) for ffn in (largest, before)
+            self._straight.least(_at_ffn(first, ffn), self.known.limits, self.end) for ffn in (largest, before)
         )  # fmt: skip
         slopes = np.array(high) - np.array(low)
         over = np.array(high) - most
@@ -110,7 +112,13 @@ class Bounds:
         possible = largest - np.floor(np.maximum(steps.min(axis=0), 0.0)).astype(np.int64)
         return _at_ffn(last, np.clip(possible, first.specs.ffn, largest))
 
-    def _least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
+    @cached_property
+    def _straight(self) -> Bounds:
+        """The same without the terms that grow less steeply from some size on: never more than with them."""
+        fits = {name: replace(each, latency=_without_swept(each.latency)) for name, each in self.known.fits.items()}
+        return replace(self, known=replace(self.known, fits=fits))
+
+    def least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
         """What no larger student can be below, in each precision."""
         found = forecasts(table, self.known.fits)
         fits = self.known.fits
@@ -128,6 +136,12 @@ class Bounds:
     def _worst(self, found: Mapping[str, Forecasts], limits: Sequence[Limit], end: End) -> list[Numbers]:
         factors = self.known.learned.factors
         return [worst_ratios(each, limits, end, self.spread, factors.get(name)) for name, each in found.items()]
+
+
+def _without_swept(fit: Fit | None) -> Fit | None:
+    if fit is None:
+        return None
+    return replace(fit, prices={term: 0.0 if term in SWEPT else price for term, price in fit.prices.items()})
 
 
 def _floor(fit: Fit | None, ends: Ends) -> Ends:

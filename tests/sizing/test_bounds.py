@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from searched import known_of, pricing_of
+from searched import PRECISIONS, known_of, pricing_of
 
+from edgekd.cost.calibrate import Fit
 from edgekd.device import DeviceProfile
 from edgekd.sizing.bounds import Bounds
 from edgekd.sizing.boxes import NONE, Whole
+from edgekd.sizing.forecast import Fits
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.limits import Limit
+from edgekd.sizing.measuring import Known
 from edgekd.space import Space
 from edgekd.student import StudentSpec
 
@@ -51,6 +54,21 @@ def test_no_student_of_a_box_scores_more_than_its_bound(whole: Whole, bounds: Bo
     for box in range(len(corners.boxes)):
         inside = whole.students(whole.combinations(corners.boxes.at(np.array([box])))).table
         assert (score(inside) <= limits[box]).all()
+
+
+@pytest.mark.parametrize("limit_s", [2e-3, 3.5e-3, 5e-3])
+def test_a_bound_holds_where_a_cost_grows_less_steeply_from_some_size_on(
+    limit_s: float, teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    """What is swept out of a cache jumps up to all that is fetched, and grows no faster than it from there on."""
+    wide = replace(teacher, layers=12, hidden=768, head_dim=64, ffn=3072)
+    grid = Grid(Space(layers=[6], hidden=[256, 384], ffn=list(range(64, 3073, 64)), min_share=0.0), wide, 64)
+    whole = Whole(grid, pricing_of(grid, make_profile()))
+    fits = {name: Fits(Fit({"one": 1e-3, "traffic.swept_8m": 1e-9}, 0.05, 0.9, 20)) for name in PRECISIONS}
+    known = Known([Limit("latency.p50", "latency_s", limit_s)], "upper", 3, fits, [], {})
+    bound, score = Bounds(known, grid.sequences).most_capable()
+    (most,) = bound(whole.corners(whole.roots()))
+    assert NONE < score(whole.students(whole.combinations(whole.roots())).table).max() <= most
 
 
 def test_measured_students_are_passed_over(whole: Whole, bounds: Bounds) -> None:
