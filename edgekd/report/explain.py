@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import RenderableType
@@ -68,6 +68,7 @@ def _view_parts(view: View) -> Iterator[RenderableType]:
     yield _line(f"latency {latency}; peak memory {memory}; file {size}{energy}")
     yield from _time_parts(view.time)
     yield from _memory_parts(view.memory)
+    yield from _energy_parts(view.energy)
     if view.steps:
         yield from _steps_parts(view.steps)
 
@@ -149,6 +150,18 @@ def _memory_parts(split: MemorySplit) -> Iterator[RenderableType]:
     )
     if split.cache_bytes:
         yield _line(f"While it generates, keys and values take {text_from_bytes(split.cache_bytes)} besides.")
+
+
+_CAUSES = {"latency_s": "static power while it runs", "macs": "MACs", "traffic_bytes": "bytes moved"}
+
+
+def _energy_parts(parts: Mapping[str, float]) -> Iterator[RenderableType]:
+    total_j = sum(parts.values())
+    if total_j > 0:
+        shares = [
+            f"{_CAUSES.get(term, term)} {_share_text(joules / total_j)}" for term, joules in parts.items() if joules
+        ]
+        yield _line(f"Where the energy goes: {text_from_j(total_j)} (predicted): {', '.join(shares)}")
 
 
 def _share_text(share: float) -> str:

@@ -62,10 +62,13 @@ def test_energy_is_shown_where_it_is_known(found: Explanation, beside: SideBySid
         replace(step, before=replace(step.before, energy=energy), after=replace(step.after, energy=Figure(1, 3e-3, 3)))
         for step in view.steps
     )
-    view = replace(view, outlook=replace(view.outlook, energy=energy), steps=steps)
+    parts = {"latency_s": 1.5e-3, "macs": 0.0, "traffic_bytes": 0.5e-3}
+    view = replace(view, outlook=replace(view.outlook, energy=energy), steps=steps, energy=parts)
     lines = printed(explanation_parts(replace(found, views=(view,))))
     assert any(line.endswith("energy 2.00 mJ (1.00 - 3.00 mJ, predicted)") for line in lines)
     assert any("+1.00 mJ" in line for line in lines)
+    split = "Where the energy goes: 2.00 mJ (predicted): static power while it runs 75.0 %, bytes moved 25.0 %"
+    assert split in lines
     assert max(map(len, lines)) <= WIDTH
     columns = tuple(
         replace(

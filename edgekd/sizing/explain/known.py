@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from edgekd.cost.calibrate import Fit, Interval
 from edgekd.cost.count import count, parameters
-from edgekd.cost.energy import energy_by_budget, energy_of, power_budget_w
+from edgekd.cost.energy import energy_by_budget, energy_features, energy_of, power_budget_w
 from edgekd.cost.operators import operators
 from edgekd.cost.predict import Prediction, predict, predict_memory
 from edgekd.cost.trace import Operator
@@ -157,6 +157,14 @@ class Known:
         if budget_w is None:
             return None
         return Figure(*energy_by_budget(budget_w, latency.low, latency.mid, latency.high))
+
+    def energy_parts(self, student: Placed, precision: str) -> dict[str, float]:
+        """Joules of the predicted energy by the term that causes them; empty without a fit. Errors: as predicted."""
+        fit, latency = self.fits_of(precision).energy, self.predicted(student, precision).latency
+        if fit is None or latency is None:
+            return {}
+        features = energy_features(self.pass_of(student, precision).features, latency.mid)
+        return {term: price * features[term] for term, price in fit.prices.items()}
 
     def best_known(self, student: Placed, precision: str) -> Outlook:
         """What `student` took where it was measured, else what it should take. Errors: SpecError, MeasureError."""

@@ -119,6 +119,10 @@ def test_energy_follows_from_the_latency_the_macs_and_the_bytes(make_known: Call
     assert energy.mid == pytest.approx(4 * latency.mid + counted)
     assert energy.high == pytest.approx((4 * latency.high + counted) * math.exp(0.05))
     assert known.levels(outlook) == {"energy": "kept"}
+    parts = known.energy_parts(student, "fp32")
+    assert sum(parts.values()) == pytest.approx(energy.mid)
+    assert parts["latency_s"] == pytest.approx(4 * latency.mid)
+    assert make_known().energy_parts(student, "fp32") == {}
     assert outlook.to_dict()["energy_j"] == energy.to_dict()
     found = Measurement(0.002, 0.03, 0.0019, 0.0021, None, None, 0.5, 0.4, 0.6, "VDD_IN")
     known = replace(known, measurements={f"{student.name}-fp32": found})
