@@ -269,11 +269,6 @@ class Recipe(Model):
 
     def _settle_language(self) -> None:
         """Check what only language models have, and set for them what they are taught with unless told otherwise."""
-        if self.sla.energy is not None:
-            raise ValueError(
-                "sla.energy is judged of records alone, since no sizing foretells it; remove it from the recipe, and "
-                "give it in an SLA file to edgekd gate"
-            )
         limits = [name for name in ("perplexity", "perplexity_rise") if getattr(self.sla, name) is not None]
         if self.task != "causal-lm":
             if limits:

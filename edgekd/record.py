@@ -4,6 +4,7 @@ History of the format
     1.0  latency, paired and accuracy records.
     1.1  the task and the metric of an accuracy record, a second score, losses, and measures of sentence embeddings.
     1.2  what the board went through while it measured (vitals), and what was tuned for it.
+    1.3  of paired records the stretch that tells the energy of an inference, on boards with rails.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from edgekd.files import MAX_JSON_BYTES, read_json, write_json
 from edgekd.measures import f1_micro
 from edgekd.task import Metric, TaskName, TaskWords, perplexity_of, words_of
 from edgekd.text import printable
-from edgekd.vitals import Vitals
+from edgekd.vitals import Stretch, Vitals
 
-SCHEMA_VERSION = "1.2"
-READABLE = ("1.0", "1.1", SCHEMA_VERSION)
+SCHEMA_VERSION = "1.3"
+READABLE = ("1.0", "1.1", "1.2", SCHEMA_VERSION)
 MAX_NS = 2**63 - 1
 
 Nanoseconds = Annotated[int, Field(gt=0, le=MAX_NS)]
@@ -103,6 +104,7 @@ class PairedRun(Model):
     """Sentinel, model, sentinel, model, …, sentinel in one process: one more sentinel time than model times.
 
     `*_thread_ns` are the same inferences in the processor time of the thread that ran them, where it was one thread.
+    `energy` is the model alone after these turns, with what the rails said; None where no rail told.
     """
 
     model_ns: Annotated[list[Nanoseconds], Field(min_length=1)]
@@ -112,6 +114,7 @@ class PairedRun(Model):
     load_ns: Nanoseconds
     peak_memory_bytes: Annotated[int, Field(gt=0)] | None = None
     peak_memory_source: str | None = None
+    energy: Stretch | None = None
 
     @model_validator(mode="after")
     def _interleaved(self) -> PairedRun:
@@ -127,7 +130,7 @@ class PairedRun(Model):
 
 
 class _Header(Model):
-    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
+    schema_version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.3"
     artifact: Artifact
     created_utc: str
     warnings: list[str] = Field(default_factory=list)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgekd.config import Model
 
@@ -55,6 +55,32 @@ class Vitals(Model):
     power_mode_before: str | None = None
     power_mode_after: str | None = None
     cgroup_peak_bytes: Annotated[int, Field(gt=0)] | None = None
+
+
+class RailLook(Model):
+    """One look at the rails, `at_s` seconds after the first inference of a stretch."""
+
+    at_s: Seconds
+    rails_w: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+
+
+class Stretch(Model):
+    """One model alone, back to back, `inferences` times in `lasted_s`, with looks at the rails in that time.
+
+    `thread_s` is for how long the thread that ran it had a processor, where it was one thread.
+    """
+
+    inferences: Annotated[int, Field(ge=1)]
+    lasted_s: Annotated[float, Field(gt=0)]
+    thread_s: Annotated[float, Field(gt=0)] | None = None
+    looks: Annotated[list[RailLook], Field(min_length=1, max_length=2000)]
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Stretch:
+        times = [look.at_s for look in self.looks]
+        if times != sorted(times) or times[-1] > self.lasted_s:
+            raise ValueError("the looks of a stretch must follow each other, and none may come after its end")
+        return self
 
 
 def clock_fall(vitals: Sequence[Vitals]) -> tuple[float, float] | None:

@@ -72,7 +72,6 @@ def test_choices_are_a_number_a_list_or_a_range() -> None:
         ("precisions=[int8, int8]", "each once"),
         ("sla.latency.p95=1 ms", "limit of p50 is above that of p95"),
         ("sla.latency.q95=1 ms", "expected a percentile"),
-        ("sla.energy=20 mJ", "give it in an SLA file to edgekd gate"),
         ("name=Bad Name", "match pattern"),
     ],
 )
@@ -80,6 +79,12 @@ def test_contradictions_are_refused(override: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("quickstart", [override])
     assert message in str(caught.value)
+
+
+def test_a_limit_on_energy_is_read_like_one_of_an_sla_file() -> None:
+    assert load_recipe("quickstart", ["sla.energy=20 mJ"]).sla.energy == 0.02
+    with pytest.raises(RecipeError, match="mJ"):
+        load_recipe("quickstart", ["sla.energy=20"])
 
 
 def test_a_sequence_longer_than_the_text_is_refused() -> None:

@@ -29,7 +29,7 @@ from edgekd.record import (
 )
 
 HEADER = {
-    "schema_version": "1.2",
+    "schema_version": "1.3",
     "artifact": {"name": "student", "sha256": "a" * 64, "size_bytes": 1000, "precision": "int8", "role": "student"},
     "created_utc": "2026-01-01T00:00:00Z",
     "warnings": ["warm"],
@@ -120,6 +120,17 @@ def test_record_made_before_boards_were_watched_is_read_and_knows_nothing_of_tha
     record = record_from_json({**table, "host": host, "schema_version": version}, "old.json")
     assert not isinstance(record, AccuracyRecord)
     assert (record.schema_version, record.host.vitals, record.host.tuned) == (version, [], None)
+
+
+def test_a_paired_record_before_stretches_is_read_and_knows_no_energy() -> None:
+    record = record_from_json({**PAIRED, "schema_version": "1.2"}, "old.json")
+    assert isinstance(record, PairedRecord)
+    assert record.run.energy is None
+    stretch = {"inferences": 9, "lasted_s": 1.0, "looks": [{"at_s": 0.1, "rails_w": {"VDD_IN": 4.0}}]}
+    assert record_from_json(_with(PAIRED, ("run", "energy"), stretch), "new.json").run.energy is not None  # type: ignore[union-attr]
+    for impossible in ({"inferences": 0}, {"lasted_s": 0}, {"looks": []}, {"looks": [{"at_s": 2.0, "rails_w": {}}]}):
+        with pytest.raises(RecordError, match=r"run\.energy"):
+            record_from_json(_with(PAIRED, ("run", "energy"), stretch | impossible), "bad.json")
 
 
 def test_samples_and_peak_are_over_all_runs() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from edgekd.bench import several
+from edgekd.bench.energy import Energy, energy_of
 from edgekd.bench.journal import Journal
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.ratio import own_times, undisturbed_s
@@ -33,6 +34,8 @@ EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so oft
 EXTRA_SHARE = 0.2  # of the budget, kept back for that
 USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
 JOURNAL = ".runs"  # beside the visits
+ENERGY_ROUNDS = 2  # our choice: of a second stretch one learns how far two differ
+ENERGY_S = 1.0  # of a student alone, our choice: ten looks at the rails
 TOGETHER = 8  # students per call of the agent, our choice: a kill loses a few seconds
 _NORMAL = 1.4826
 
@@ -42,7 +45,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all believed visits of one student say together: its undisturbed time, with a relative standard error."""
+    """What all believed visits of one student say together: its undisturbed time, with a relative standard error.
+
+    `energy` is that of one inference; None where no rail told.
+    """
 
     name: str
     latency_s: float
@@ -50,6 +56,7 @@ class Measured:
     visits: int
     peak_memory_bytes: int | None
     size_bytes: int
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,7 @@ class Campaign:
 
     def _visit(self, wanted: Sequence[tuple[str, Path]], number: int) -> None:
         places, journal = dict(wanted), Journal(self.folder / JOURNAL)
+        energy_s = ENERGY_S if number < ENERGY_ROUNDS or number >= MOST_ROUNDS else 0.0
         for start in range(0, len(wanted), TOGETHER):
             part = [name for name, _ in wanted[start : start + TOGETHER]]
             self._tell(f"round {number + 1}, measuring {part[0]}", start, len(wanted))
@@ -143,8 +151,9 @@ class Campaign:
 
             measure_pairs(
                 self.host, [self.model(name) for name in part], self.sentinel, self.plan, pairs=self.pairs,
-                least_s=self.least_s, together=TOGETHER, dims=[self.dims(name) for name in part] if self.dims else None,
-                device=self.device, on_record=keep, journal=journal,
+                least_s=self.least_s, energy_s=energy_s, together=TOGETHER,
+                dims=[self.dims(name) for name in part] if self.dims else None, device=self.device,
+                on_record=keep, journal=journal,
             )  # fmt: skip
             journal.clear()
 
@@ -213,10 +222,12 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
             level_s = found.curve.level_s(min(visits[index].model_s for index in indices))
             time_s, error = several.least_s([record.run for record in own], level_s, found.sensitivity)
             measured[name] = _measured(name, time_s, error, len(own), own)
-            continue
-        times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
-        errors = [visits[index].error for index in believed or indices]
-        measured[name] = _joined(name, times_s, errors, own)
+        else:
+            times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
+            errors = [visits[index].error for index in believed or indices]
+            measured[name] = _joined(name, times_s, errors, own)
+        energy = energy_of([records[index].run for index in believed or indices])
+        measured[name] = replace(measured[name], energy=energy)
     quiet_s = found.curve.level_s(USUAL_STUDENT * math.exp(found.curve.floor))
     rest = sorted(abs(math.log(slower)) for slower in found.disturbances)
     quiet_error = found.sensitivity * _NORMAL * median(rest[: max(1, len(rest) // 2)])

@@ -99,6 +99,7 @@ def measure_pairs(
     *,
     pairs: int = DEFAULT_PAIRS,
     least_s: float = 0.0,
+    energy_s: float = 0.0,
     together: int = 1,
     dims: Sequence[Mapping[str, int]] | None = None,
     device: str | None = None,
@@ -107,7 +108,8 @@ def measure_pairs(
 ) -> list[PairedRecord]:
     """One record for each of `models`, in their order, each timed in turns with `sentinel` in a process of its own.
 
-    A model is timed for `pairs` pairs and for `least_s` seconds at least. `together` models are sent and ordered at
+    A model is timed for `pairs` pairs and for `least_s` seconds at least; then, on a board with rails, it runs alone
+    for `energy_s` more to tell the energy of an inference. `together` models are sent and ordered at
     once, which spares a slow board the start of Python for each. The same model may be named several times; `dims`
     gives each sizes of its own in the place of the plan's.
     `on_record` gets each record as soon as it exists, so that an interruption loses one order at most.
@@ -127,6 +129,7 @@ def measure_pairs(
         "pairs": pairs,
         "max_pairs": MOST_PAIRS * pairs,
         "min_duration_s": least_s,
+        "energy_s": energy_s,
         "input_data": _sent_inputs(host, plan),
     }
     sizes = [dict(plan.dims)] * len(models) if dims is None else [dict(one) for one in dims]

@@ -5,6 +5,7 @@ the prices came from. Nothing here needs NumPy.
 
 History of the format
     1.0  first.
+    1.2  `energy`, the fit of the joules of an inference, with its `rail` and how well it did.
     1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it; `phase`.
 """
 
@@ -24,7 +25,7 @@ from edgekd.record import HostFacts, Runtime
 from edgekd.student import Precision
 from edgekd.text import printable
 
-SCHEMA_VERSION, READ_VERSIONS = "1.1", ("1.0", "1.1")
+SCHEMA_VERSION, READ_VERSIONS = "1.2", ("1.0", "1.1", "1.2")
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 
@@ -62,7 +63,8 @@ class Calibration(Model):
 
     `quiet_sentinel_s` is the sentinel's time on the undisturbed board, `quiet_error` its relative error: all seconds
     that the prices give are at that level. `level` is the whole curve of it, by which times that are measured later are
-    compared; files before 1.1 have none. `records` names the folder of the paired records, beside the file.
+    compared; files before 1.1 have none. `energy` is of the whole board, from its `rail`; None without rails, and in
+    files before 1.2. `records` names the folder of the paired records, beside the file.
     """
 
     architecture: str
@@ -80,11 +82,14 @@ class Calibration(Model):
     level: SentinelLevel | None = None
     latency: dict[str, Any]
     memory: dict[str, Any] | None
+    energy: dict[str, Any] | None = None
+    rail: str | None = None
     left_out: LeftOut
+    energy_left_out: LeftOut | None = None
     records: str
     notes: list[str]
 
-    @field_validator("latency", "memory")
+    @field_validator("latency", "memory", "energy")
     @classmethod
     def _possible(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
@@ -105,6 +110,11 @@ class Calibration(Model):
         return None if self.memory is None else Fit.from_dict(self.memory)
 
     @property
+    def energy_fit(self) -> Fit | None:
+        """Joules from the terms of edgekd.cost.energy, or None when no rail told."""
+        return None if self.energy is None else Fit.from_dict(self.energy)
+
+    @property
     def key(self) -> tuple[str, str, str, int, int]:
         """What a calibration is for: a newer one of the same key takes its place."""
         return self.architecture, self.phase, self.precision, self.batch, self.threads
@@ -113,7 +123,7 @@ class Calibration(Model):
 class CalibrationFile(Model):
     """All calibrations of one board."""
 
-    schema_version: Literal["1.0", "1.1"] = "1.1"
+    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
     kind: Literal["calibration"] = "calibration"
     calibrations: list[Calibration]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edgekd.bench.artifact import artifact_from_file
-from edgekd.bench.campaign import Answer, Campaign
+from edgekd.bench.campaign import Answer, Campaign, Measured
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.reopen import Reopening
 from edgekd.bench.windows import Curve, Level
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, fit
+from edgekd.cost.energy import energy_features, energy_fit
 from edgekd.cost.stored import (
     Calibration,
     LeftOut,
@@ -224,7 +225,7 @@ def _calibration(
     ]
     fitted = latency_fit(latency)
     fitted = replace(fitted, half_width=math.hypot(fitted.half_width, CAMPAIGNS_DIFFER))
-    curve = answer.findings.curve
+    curve, energy = answer.findings.curve, _energies(own, features)
     remembered = fit(memory, MEMORY_TERMS) if len(memory) >= LEAST_SAMPLES else None
     record = read_record(visits / f"{next(iter(own))}.1.json")
     assert isinstance(record, PairedRecord)  # noqa: S101  the campaign that made it has checked every one
@@ -236,7 +237,9 @@ def _calibration(
         quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
         level=SentinelLevel(low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor),
         latency=fitted.to_dict(), memory=None if remembered is None else remembered.to_dict(),
-        left_out=left_out(latency), records=visits.relative_to(folder).as_posix(), notes=_notes(answer, fitted),
+        energy=energy_fit(energy).to_dict() if energy else None, rail=_rail(own) if energy else None,
+        energy_left_out=left_out(energy, energy_fit) if energy else None, left_out=left_out(latency),
+        records=visits.relative_to(folder).as_posix(), notes=_notes(answer, fitted),
     )  # fmt: skip
 
 
@@ -252,12 +255,26 @@ def latency_fit(samples: Sequence[Sample]) -> Fit:
     return min(plain, fit(samples, (ONE, *BLOCKED_TERMS), BLOCKED_BACKBONE), key=lambda one: one.half_width)
 
 
-def left_out(samples: Sequence[Sample]) -> LeftOut:
+def _energies(own: Mapping[str, Measured], features: Mapping[str, Mapping[str, float]]) -> list[Sample]:
+    """The energies that rails told; none where they told too few to leave one out of them."""
+    found = [
+        Sample(name, energy_features(features[name], one.latency_s), one.energy.value_j, one.energy.error)
+        for name, one in own.items()
+        if one.energy is not None
+    ]
+    return found if len(found) >= LEAST_STUDENTS else []
+
+
+def _rail(own: Mapping[str, Measured]) -> str:
+    return next(one.energy.rail for one in own.values() if one.energy is not None)
+
+
+def left_out(samples: Sequence[Sample], fitted: Callable[[Sequence[Sample]], Fit] = latency_fit) -> LeftOut:
     """How well each of `samples` is predicted by a fit to all others."""
     errors, inside = [], 0
     for index, sample in enumerate(samples):
         others = [*samples[:index], *samples[index + 1 :]]
-        interval = latency_fit(others).predict(sample.features)
+        interval = fitted(others).predict(sample.features)
         errors.append(abs(math.log(sample.value / interval.mid)))
         inside += interval.low <= sample.value <= interval.high
     count = len(samples)
@@ -285,6 +302,14 @@ def _notes(answer: Answer, fitted: Fit) -> list[str]:
     return notes
 
 
+def _energy_line(found: LeftOut, rail: str | None) -> str:
+    return (
+        f"energy of an inference, from the rail {rail}: {found.students} students, each predicted by the others with "
+        f"its own latency: {found.within_10:.0%} within 10 %, median error {found.median_error:.1%}; "
+        f"{found.covered:.0%} inside their 90 % interval"
+    )
+
+
 def outcome_lines(outcome: Outcome) -> list[str]:
     """What a person wants to know of a calibration."""
     lines = []
@@ -296,6 +321,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
             f"{found.within_10:.0%} within 10 %, {found.within_5:.0%} within 5 %, median error "
             f"{found.median_error:.1%}; {found.covered:.0%} inside their 90 % interval"
         )
+        lines += [] if one.energy_left_out is None else [_energy_line(one.energy_left_out, one.rail)]
     level = text_from_s(outcome.answer.quiet_s)
     lines.append(f"sentinel {level} when quiet, +-{outcome.answer.quiet_error:.1%}")
     lines += [f"note: {note}" for note in dict.fromkeys(note for one in outcome.calibrations for note in one.notes)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from edgekd.pipeline.context import SIZING_JSON, STUDENTS_JSON, TEACHER_JSON, Co
 from edgekd.pipeline.recipe_teacher import recipe_teacher
 from edgekd.pipeline.size import inputs as size_inputs
 from edgekd.recipe import load_recipe
-from edgekd.sizing.explain.attribution import check_terms
+from edgekd.sizing.explain.attribution import check_energy_terms, check_terms
 from edgekd.sizing.explain.beside import SideBySide, side_by_side
 from edgekd.sizing.explain.known import Figure, Known, Outlook, Placed, placed
 from edgekd.sizing.explain.pick import default_pick, picked
@@ -32,7 +32,7 @@ from edgekd.sizing.files import (
     read_students,
 )
 from edgekd.sizing.forecast import Fits, Measurement
-from edgekd.sizing.limits import Limit
+from edgekd.sizing.limits import Limit, Quantity
 from edgekd.sizing.search import size
 from edgekd.student import StudentSpec
 from edgekd.task import TaskWords
@@ -87,6 +87,7 @@ def read_known(name: str, overrides: Sequence[str], out: Path | None) -> Known:
         for fit in (fits.latency, fits.memory, fits.size):
             if fit is not None:
                 check_terms(fit)
+        check_energy_terms(fits.energy)
     return known
 
 
@@ -136,7 +137,7 @@ def _sequence(row: Any, students: StudentsFile) -> int:
 
 
 def _limit(table: Mapping[str, Any], path: Path) -> Limit:
-    possible = table["quantity"] in ("latency_s", "memory_bytes", "size_bytes") and 0 < table["percentile"] < 1
+    possible = table["quantity"] in get_args(Quantity) and 0 < table["percentile"] < 1
     if not possible or table["value"] <= 0:
         raise RecordError(f"{path}: found the limit {dict(table)}, which cannot be. Make it again: edgekd size")
     return Limit(**table)
@@ -151,7 +152,8 @@ def _measurements(sizing: SizingFile, path: Path) -> dict[str, Measurement]:
 
 def _outlook(row: ForecastRow) -> Outlook:
     latency = None if row.latency_s is None else _figure(row.latency_s)
-    return Outlook(latency, _figure(row.memory_bytes), _figure(row.size_bytes))
+    energy = None if row.energy_j is None else _figure(row.energy_j)
+    return Outlook(latency, _figure(row.memory_bytes), _figure(row.size_bytes), energy)
 
 
 def _figure(row: IntervalRow) -> Figure:
@@ -159,7 +161,7 @@ def _figure(row: IntervalRow) -> Figure:
 
 
 def _fits(row: FitRow) -> Fits:
-    tables = (row.latency, row.memory, row.size)
+    tables = (row.latency, row.memory, row.size, row.energy)
     return Fits(*(None if table is None else Fit.from_dict(table) for table in tables))
 
 

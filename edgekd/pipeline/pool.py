@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.cost.count import peak_sum, weight_sum
+from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
 from edgekd.cost.limits import check_within
 from edgekd.cost.operators import operators
 from edgekd.cost.tails import TAILS, has_tails, tails
@@ -225,13 +225,18 @@ class Pool:
         return self._by_name[name][1]
 
     def features(self, name: str) -> dict[str, float]:
-        """The terms of its latency, and the bytes that its memory follows from."""
+        """The terms of its latency, and the MACs and bytes that its memory and its energy follow from."""
         spec, precision, length = self._by_name[name]
         trace = traced(spec, self.reference.phase, batch=self.batch, length=length)
         found = latency_terms(trace) | blocked_terms(trace)
         if has_tails(precision):
             found[TAILS] = tails(trace)
-        found |= {"weight_bytes": weight_sum(trace, precision), "peak_activation_bytes": peak_sum(trace, precision)}
+        found |= {
+            "macs": sum(mac_sums(trace).values()),
+            "weight_bytes": weight_sum(trace, precision),
+            "activation_bytes": activation_sum(trace, precision),
+            "peak_activation_bytes": peak_sum(trace, precision),
+        }
         return {term: float(value) for term, value in found.items()}
 
     def dims(self, name: str) -> Mapping[str, int]:

@@ -30,6 +30,7 @@ from edgekd.pipeline.context import (
     Silent,
     inputs_hash,
 )
+from edgekd.pipeline.energy import check_energy
 from edgekd.pipeline.ledger import Ledger, locked
 from edgekd.pipeline.outlook import data_outlook, refuse_kept
 from edgekd.pipeline.saved import RESULT, SAVED
@@ -162,6 +163,8 @@ def run(
         ledger = context.ledger
         _write_recipe(context)
         _start_again(again, context)
+        if only in (None, "size"):
+            _try_energy(context)
         if only is None:
             _try_host(context)
         called = name if out is None else f"{name} --out {out}"
@@ -240,6 +243,18 @@ def _try_host(context: Context) -> None:
     context.progress.update("reaching the host")
     with context.open_host():
         pass
+
+
+def _try_energy(context: Context) -> None:
+    """Refuse a limit on energy that nothing could tell, unless the students were sized. Errors: as check_energy."""
+    current = all(
+        context.ledger.entry(step.name) is not None
+        and context.ledger.is_current(step.name, inputs_hash(step.inputs(context)))
+        for step in STEPS[:2]
+    )
+    if context.recipe.sla.energy is not None and not current:
+        context.progress.update("asking the host for its power rails")
+        check_energy(context)
 
 
 def _check_needs(step: Step, context: Context, called: str, *, alone: bool) -> None:

@@ -37,6 +37,7 @@ from edgekd.student import Candidate, StudentSpec
 from edgekd.units import text_from_s, text_from_share
 
 if TYPE_CHECKING:
+    from edgekd.bench.energy import Energy
     from edgekd.export.template import GraphTemplate
     from edgekd.hosts.base import Host
     from edgekd.sizing.forecast import Fits, Measurement
@@ -160,7 +161,7 @@ def known_fits(context: Context, teacher: StudentSpec) -> dict[str, Fits]:
         if (one.architecture, one.phase, one.threads) == (teacher.architecture, "whole", bench.threads)
     ]
     usable.sort(key=lambda one: abs(math.log(one.batch / bench.batch)), reverse=True)
-    return {one.precision: Fits(one.latency_fit, one.memory_fit) for one in usable}
+    return {one.precision: Fits(one.latency_fit, one.memory_fit, energy=one.energy_fit) for one in usable}
 
 
 def _summary(found: Sizing) -> str:
@@ -275,6 +276,7 @@ def _measurement(measured: Measured, records: Sequence[PairedRecord]) -> Measure
     from edgekd.sizing.forecast import Measurement
 
     error = NORMAL_95 * measured.error
+    energy = {} if measured.energy is None else _energy(measured.energy)
     spreads = [found.spread / found.ratio for found in (relative_latency(record.run) for record in records)]
     return Measurement(
         latency_s=measured.latency_s,
@@ -283,4 +285,12 @@ def _measurement(measured: Measured, records: Sequence[PairedRecord]) -> Measure
         high_s=measured.latency_s * (1 + error),
         peak_memory_bytes=measured.peak_memory_bytes,
         size_bytes=measured.size_bytes,
+        **energy,
     )
+
+
+def _energy(found: Energy) -> dict[str, Any]:
+    """The fields of a measurement that a rail told, with their 95 % bounds."""
+    error = NORMAL_95 * found.error
+    low_j, high_j = found.value_j / (1 + error), found.value_j * (1 + error)
+    return {"energy_j": found.value_j, "energy_low_j": low_j, "energy_high_j": high_j, "rail": found.rail}

@@ -96,7 +96,10 @@ def _expected(
         if row is None:
             continue
         latency_s = None if row.latency_s is None else getattr(row.latency_s, end)
-        costs = Costs(latency_s, getattr(row.memory_bytes, end), getattr(row.size_bytes, end), spread)
+        energy_j = None if row.energy_j is None else getattr(row.energy_j, end)
+        costs = Costs(
+            latency_s, getattr(row.memory_bytes, end), getattr(row.size_bytes, end), spread, energy_j=energy_j
+        )
         if name in measurements:
             costs = measured_costs(measurements[name], costs, sizing.compare)
         for limit in limits_from_sla(sla, profile):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import RenderableType
@@ -16,7 +16,7 @@ from edgekd.sizing.explain.steps import Step
 from edgekd.sizing.explain.student import Explanation, View
 from edgekd.sizing.explain.time import TimeSplit
 from edgekd.text import printable
-from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
+from edgekd.units import text_from_bytes, text_from_count, text_from_j, text_from_s, text_from_share
 
 WIDTH = 100
 MOST_COLUMNS = 4
@@ -64,9 +64,11 @@ def _view_parts(view: View) -> Iterator[RenderableType]:
     yield _line(f"{view.precision}: {levels_text(view.levels)}", "bold")
     latency = "unknown" if outlook.latency is None else figure_text(outlook.latency, text_from_s)
     memory, size = (figure_text(figure, text_from_bytes) for figure in (outlook.memory, outlook.size))
-    yield _line(f"latency {latency}; peak memory {memory}; file {size}")
+    energy = "" if outlook.energy is None else f"; energy {figure_text(outlook.energy, text_from_j)}"
+    yield _line(f"latency {latency}; peak memory {memory}; file {size}{energy}")
     yield from _time_parts(view.time)
     yield from _memory_parts(view.memory)
+    yield from _energy_parts(view.energy)
     if view.steps:
         yield from _steps_parts(view.steps)
 
@@ -150,6 +152,18 @@ def _memory_parts(split: MemorySplit) -> Iterator[RenderableType]:
         yield _line(f"While it generates, keys and values take {text_from_bytes(split.cache_bytes)} besides.")
 
 
+_CAUSES = {"latency_s": "static power while it runs", "macs": "MACs", "traffic_bytes": "bytes moved"}
+
+
+def _energy_parts(parts: Mapping[str, float]) -> Iterator[RenderableType]:
+    total_j = sum(parts.values())
+    if total_j > 0:
+        shares = [
+            f"{_CAUSES.get(term, term)} {_share_text(joules / total_j)}" for term, joules in parts.items() if joules
+        ]
+        yield _line(f"Where the energy goes: {text_from_j(total_j)} (predicted): {', '.join(shares)}")
+
+
 def _share_text(share: float) -> str:
     return "< 0.1 %" if 0 < share < 0.001 else text_from_share(share)
 
@@ -164,9 +178,11 @@ def _memory_part(name: str) -> str:
 
 def _steps_parts(steps: Sequence[Step]) -> Iterator[RenderableType]:
     yield _line("What one step would buy, by prediction", "bold")
-    table = _table(("one step", "latency", "change", "memory", "parameters", "capacity"))
+    energy = any(step.energy_change_j is not None for step in steps)
+    heads = ("one step", "latency", "change", "memory", *(["energy"] if energy else []), "parameters", "capacity")
+    table = _table(heads)
     for step in steps:
-        table.add_row(*map(_cell, _step_cells(step)))
+        table.add_row(*map(_cell, _step_cells(step, energy=energy)))
     yield table
     said = "! a limit that would stand otherwise" if any(step.crossed for step in steps) else ""
     outside = "" if all(step.to.in_space for step in steps) else "* not in the space of the recipe"
@@ -174,8 +190,9 @@ def _steps_parts(steps: Sequence[Step]) -> Iterator[RenderableType]:
         yield _line("; ".join(filter(None, (outside, said))), "dim")
 
 
-def _step_cells(step: Step) -> tuple[str, ...]:
+def _step_cells(step: Step, *, energy: bool) -> tuple[str, ...]:
     latency, before, student = step.after.latency, step.before.latency, step.to.student
+    joules = step.before.energy
     crossed = [f"! {_short(name)} {now} → {then}" for name, (now, then) in step.crossed.items()]
     mark = "" if step.to.in_space else " *"
     return (
@@ -183,6 +200,7 @@ def _step_cells(step: Step) -> tuple[str, ...]:
         "unknown" if latency is None else f"{text_from_s(latency.mid)}\n({span_text(latency, text_from_s)})",
         _change(step.latency_change_s, before.mid if before else None, text_from_s),
         _change(step.memory_change_bytes, step.before.memory.mid, text_from_bytes),
+        *([_change(step.energy_change_j, joules.mid if joules else None, text_from_j)] if energy else []),
         _change(step.parameters_change, student.parameters - step.parameters_change, text_from_count),
         _change(step.capacity_change, student.capacity - step.capacity_change, text_from_count),
     )
@@ -227,7 +245,7 @@ def _columns_table(found: SideBySide, columns: Sequence[Column]) -> Table:
         table.add_row(_cell(title), *(_cell(show(column)) for column in columns))
     for precision in found.precisions:
         table.add_section()
-        for title, show in _precision_rows(precision):
+        for title, show in _precision_rows(precision, columns):
             table.add_row(_cell(title), *(_cell(show(column)) for column in columns))
     return table
 
@@ -252,7 +270,7 @@ def _dimension_rows(columns: Sequence[Column]) -> list[Row]:
     return rows
 
 
-def _precision_rows(precision: str) -> list[Row]:
+def _precision_rows(precision: str, columns: Sequence[Column]) -> list[Row]:
     def latency(column: Column) -> str:
         figure = column.cells[precision].outlook.latency
         return "unknown" if figure is None else _stacked(figure, text_from_s)
@@ -261,11 +279,17 @@ def _precision_rows(precision: str) -> list[Row]:
         ratio = column.cells[precision].speed_up
         return "-" if ratio is None else f"{ratio:.3g}x"
 
+    def energy(column: Column) -> str:
+        figure = column.cells[precision].outlook.energy
+        return "unknown" if figure is None else _stacked(figure, text_from_j)
+
+    told = any(column.cells[precision].outlook.energy is not None for column in columns)
     return [
         (f"{precision} latency", latency),
         ("  of teacher's speed", speed_up),
         (f"{precision} memory", lambda column: _stacked(column.cells[precision].outlook.memory, text_from_bytes)),
         (f"{precision} file", lambda column: _stacked(column.cells[precision].outlook.size, text_from_bytes)),
+        *([(f"{precision} energy", energy)] if told else []),
         (f"{precision} limits", lambda column: _levels_cell(column.cells[precision].levels)),
     ]
 

@@ -18,7 +18,7 @@ from edgekd.report.figures import (
     symbol_of,
 )
 from edgekd.sizing.files import ForecastRow, MeasurementRow, SizingFile, StudentRow, StudentsFile
-from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
+from edgekd.units import text_from_bytes, text_from_count, text_from_j, text_from_s, text_from_share
 
 MOST_CANDIDATES = 1_500
 MOST_BARS = 300
@@ -200,8 +200,18 @@ def hover_of(point: Point) -> str:
         f"memory {text_from_bytes(memory)} predicted" + (f", {text_from_bytes(peak)} measured" if peak else ""),
         f"latency {_span(span.mid, span.low, span.high)} predicted" if span else None,
         f"latency {_span(found.latency_s, found.low_s, found.high_s)} measured" if found else None,
+        _energy_text(point),
         plot_text("; ".join(point.row.warnings), 200) or None,
     ])  # fmt: skip
+
+
+def _energy_text(point: Point) -> str | None:
+    """'energy 1.20 mJ predicted, 1.25 mJ measured'; None where nothing tells it."""
+    span = point.forecast.energy_j if point.forecast else None
+    measured = point.measurement.energy_j if point.measurement else None
+    told = [f"{text_from_j(span.mid)} predicted"] if span else []
+    told += [] if measured is None else [f"{text_from_j(measured)} measured"]
+    return f"energy {', '.join(told)}" if told else None
 
 
 def _span(value: float, low: float, high: float) -> str:

@@ -21,9 +21,9 @@ from edgekd.report.training import (
     score_figure,
 )
 from edgekd.report.trials import trials_part
-from edgekd.sizing.files import SizingFile, StudentsFile
+from edgekd.sizing.files import MeasurementRow, SizingFile, StudentsFile
 from edgekd.sla import quantile_from_name
-from edgekd.units import text_from_bytes, text_from_count, text_from_s, text_from_share
+from edgekd.units import text_from_bytes, text_from_count, text_from_j, text_from_s, text_from_share
 
 
 def choice(run: RunFolder) -> Html:
@@ -115,8 +115,11 @@ def _measured_table(students: StudentsFile, sizing: SizingFile) -> Html | None:
     if not shown:
         return None
     shown.sort(key=lambda point: (-point.row.capacity, point.name))
-    heading = [element("th", "candidate"), *[element("th", name, class_="number") for name in _COLUMNS]]
-    table = element("table", element("thead", rows_of([heading])), element("tbody", rows_of(map(_measured_row, shown))))
+    energy = any(point.measurement and point.measurement.energy_j is not None for point in shown)
+    columns = (*_COLUMNS, "energy of an inference") if energy else _COLUMNS
+    heading = [element("th", "candidate"), *[element("th", name, class_="number") for name in columns]]
+    rows = [_measured_row(point, energy=energy) for point in shown]
+    table = element("table", element("thead", rows_of([heading])), element("tbody", rows_of(rows)))
     return element(
         "details",
         element("summary", f"The {len(shown)} candidates that were measured, as numbers"),
@@ -127,7 +130,7 @@ def _measured_table(students: StudentsFile, sizing: SizingFile) -> Html | None:
 _COLUMNS = ("parameters", "predicted", "from", "to", "measured", "peak memory")
 
 
-def _measured_row(point: Point) -> list[Child]:
+def _measured_row(point: Point, *, energy: bool) -> list[Child]:
     span = point.forecast.latency_s if point.forecast else None
     found = point.measurement
     ends = (span.mid, span.low, span.high) if span else (None, None, None)
@@ -137,8 +140,13 @@ def _measured_row(point: Point) -> list[Child]:
         *("-" if end is None else text_from_s(end) for end in ends),
         text_from_s(found.latency_s) if found else "-",
         "-" if peak is None else text_from_bytes(peak),
+        *([_energy_text(found)] if energy else []),
     ]
     return [point.name, *[element("td", cell, class_="number") for cell in cells]]
+
+
+def _energy_text(found: MeasurementRow | None) -> str:
+    return "-" if found is None or found.energy_j is None else f"{text_from_j(found.energy_j)} ({found.rail})"
 
 
 def _refused(students: StudentsFile) -> Html | None:

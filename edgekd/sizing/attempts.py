@@ -49,8 +49,8 @@ class Truth(Model):
 
     @property
     def cost(self) -> bool:
-        """Whether it grows with the student: a latency, the memory or the size."""
-        return self.unit in ("s", "B")
+        """Whether it grows with the student: a latency, the memory, the size or the energy."""
+        return self.unit in ("s", "B", "J")
 
     @property
     def found(self) -> float | None:
@@ -176,7 +176,7 @@ class Attempt(Tried):
 
     @property
     def kept(self) -> list[str]:
-        """The precisions in which latency, memory and size were kept, whatever the accuracy is."""
+        """The precisions in which latency, memory, size and energy were kept, whatever the accuracy is."""
         return [name for name in self.truths if all(truth.outcome == "pass" for truth in self.costs(name))]
 
     @property

@@ -12,11 +12,12 @@ import numpy as np
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.columns import Whole
 from edgekd.cost.count import BLOCK
+from edgekd.cost.energy import energy_features
 from edgekd.cost.tails import TAILS, has_tails
 from edgekd.cost.terms import SWEPT
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
-from edgekd.sizing.forecast import End, Forecasts, forecasts, usual_spread
+from edgekd.sizing.forecast import End, Forecasts, energy_ends, forecasts, usual_spread
 from edgekd.sizing.least import with_tails
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.measuring import Known
@@ -63,7 +64,7 @@ class Bounds:
         """The length of input and then the capacity, for students that take at most `most` of each limit."""
 
         def bound(corners: Corners) -> Numbers:
-            kept = np.fmin.reduce(self._least(corners.first, self.known.limits, self.end)) <= most
+            kept = np.fmin.reduce(self.least(corners.first, self.known.limits, self.end)) <= most
             return np.where(kept, self._capability(self._with_possible_ffn(corners, most)), NONE)
 
         def score(table: Table) -> Numbers:
@@ -76,7 +77,7 @@ class Bounds:
         """How little is taken of the limit that is taken most."""
 
         def bound(corners: Corners) -> Numbers:
-            return _negative(np.fmin.reduce(self._least(corners.first, limits, end)))
+            return _negative(np.fmin.reduce(self.least(corners.first, limits, end)))
 
         def score(table: Table) -> Numbers:
             return np.where(self.unmeasured(table), _negative(self._ratios(table, limits, end)), NONE)
@@ -134,20 +135,21 @@ class Bounds:
         if TAILS in first.counts.terms:
             # The least in a box is the least at each ffn.
             found = with_tails(found, first.counts.terms[TAILS])
-        return self._least(found, self.known.limits, self.end)
+        return self.least(found, self.known.limits, self.end)
 
-    def _least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
+    def least(self, table: Table, limits: Sequence[Limit], end: End) -> list[Numbers]:
         """What no larger student can be below, in each precision."""
         found = forecasts(table, self.known.fits)
         fits = self.known.fits
-        floors = {
-            name: Forecasts(
-                _floor(fits[name].latency, each.latency),
+        floors = {}
+        for name, each in found.items():
+            latency = _floor(fits[name].latency, each.latency)
+            floors[name] = Forecasts(
+                latency,
                 _floor(fits[name].memory, each.memory),
                 _floor(fits[name].size, each.size),
+                _energy_floor(table, name, fits[name].energy, latency, each.energy),
             )
-            for name, each in found.items()
-        }
         return self._worst(floors, limits, end)
 
     def _worst(self, found: Mapping[str, Forecasts], limits: Sequence[Limit], end: End) -> list[Numbers]:
@@ -159,6 +161,14 @@ def _floor(fit: Fit | None, ends: Ends) -> Ends:
     # An interval is never narrower than the half width of its fit, and the middle grows with every dimension: tails
     # are the least already.
     return ends if fit is None else Ends(ends.low, ends.mid, ends.mid * math.exp(fit.half_width))
+
+
+def _energy_floor(table: Table, precision: str, fit: Fit | None, latency: Ends, energy: Ends | None) -> Ends | None:
+    """As _floor: what follows from no less than that `latency`, with no more than the half width of the fit."""
+    if fit is None or energy is None:
+        return None if energy is None else energy_ends(table, precision, None, latency)
+    least = fit.predict_many(energy_features(table.features(precision), latency.high)).mid
+    return Ends(energy.low, energy.mid, least * math.exp(fit.half_width))
 
 
 def _at_ffn(table: Table, ffn: Whole) -> Table:

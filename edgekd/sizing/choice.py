@@ -199,12 +199,18 @@ def worst_ratios(
 
     `factors` correct a value, by metric.
     """
-    of = {"latency_s": forecast.latency, "memory_bytes": forecast.memory, "size_bytes": forecast.size}
+    of = {
+        "latency_s": forecast.latency,
+        "memory_bytes": forecast.memory,
+        "size_bytes": forecast.size,
+        "energy_j": forecast.energy,
+    }
     worst = np.zeros(len(forecast.latency.mid))
     unknown = np.zeros(len(worst), np.bool_)
     for limit in limits:
         corrected = limit.factor(spread) * (factors or {}).get(limit.metric, 1.0)
-        ratio = getattr(of[limit.quantity], end) * (corrected / limit.value)
+        ends = of[limit.quantity]
+        ratio = np.full(len(worst), np.nan) if ends is None else getattr(ends, end) * (corrected / limit.value)
         unknown |= np.isnan(ratio)
         worst = np.fmax(worst, ratio)
     worst[unknown & (worst <= 1)] = np.nan
@@ -288,7 +294,11 @@ def reason_text(student: PricedStudent, limits: Sequence[Limit]) -> str:
     kept = _kept_text(limits)
     size = text_from_count(student.capacity)
     most = f"{student.name} has the most parameters outside the embeddings ({size}) of the students that"
-    return f"{most} keep {kept}" if kept else f"{most} were considered; the SLA limits neither latency, memory nor size"
+    return (
+        f"{most} keep {kept}"
+        if kept
+        else f"{most} were considered; the SLA limits neither latency, memory, energy nor size"
+    )
 
 
 def trials_text(student: PricedStudent, limits: Sequence[Limit], *, alone: bool) -> str:

@@ -10,6 +10,7 @@ columns; after reading, `StudentsFile` and `SizingFile` hold it all as objects. 
 students the ones that matter are listed (writing.py says which), and both files say how many there are.
 
 History of the format
+    3.2  forecasts, measurements and fits of the energy of an inference; 3.1 is still read.
     3.1  `trials`: what short distillations told.
     3.0  students have a sequence; `possible`, `front`, `compare`, `predicted` and `error`; very large spaces are not
          listed whole.
@@ -31,6 +32,7 @@ from edgekd.files import read_json
 from edgekd.sizing.tables import (
     FORECAST_COLUMNS,
     MOST_PARAMETERS,
+    WITHOUT_ENERGY,
     forecast_table,
     rows_in,
     student_columns,
@@ -39,7 +41,7 @@ from edgekd.sizing.tables import (
 from edgekd.student import StudentSpec
 from edgekd.text import printable
 
-SCHEMA_VERSION = "3.1"
+SCHEMA_VERSION, READ_VERSIONS = "3.2", ("3.1", "3.2")
 
 ENDED = {
     "finished": "trained to the last rung",
@@ -108,7 +110,7 @@ class StudentsFile(Model):
     a part; it is None in a space that was searched and not counted. `sequence` is that of the chosen student.
     """
 
-    schema_version: Literal["3.1"] = "3.1"
+    schema_version: Literal["3.1", "3.2"] = "3.2"
     kind: Literal["students"] = "students"
     device: str
     precisions: list[str]
@@ -164,15 +166,16 @@ class IntervalRow(Model):
 
 
 class ForecastRow(Model):
-    """What a candidate should take; `latency_s` is None when nothing is known about it."""
+    """What a candidate should take; `latency_s` and `energy_j` are None when nothing is known about them."""
 
     latency_s: IntervalRow | None
     memory_bytes: IntervalRow
     size_bytes: IntervalRow
+    energy_j: IntervalRow | None
 
 
 class MeasurementRow(Model):
-    """What a candidate took, untrained, on the host."""
+    """What a candidate took, untrained, on the host; the energy is from `rail`, None where no rail told."""
 
     latency_s: float
     spread: float
@@ -180,6 +183,10 @@ class MeasurementRow(Model):
     high_s: float
     peak_memory_bytes: int | None
     size_bytes: int | None
+    energy_j: float | None = None
+    energy_low_j: float | None = None
+    energy_high_j: float | None = None
+    rail: str | None = None
 
 
 class FitRow(Model):
@@ -188,8 +195,9 @@ class FitRow(Model):
     latency: dict[str, Any] | None
     memory: dict[str, Any] | None
     size: dict[str, Any] | None
+    energy: dict[str, Any] | None = None
 
-    @field_validator("latency", "memory", "size")
+    @field_validator("latency", "memory", "size", "energy")
     @classmethod
     def _possible(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
@@ -292,7 +300,7 @@ class SizingFile(Model):
     have had before they were measured, `pareto` lists the front or an even part of it.
     """
 
-    schema_version: Literal["3.1"] = "3.1"
+    schema_version: Literal["3.1", "3.2"] = "3.2"
     kind: Literal["sizing"] = "sizing"
     limits: list[LimitRow]
     compare: Literal["upper", "middle"]
@@ -316,9 +324,10 @@ class SizingFile(Model):
     def _from_table(cls, value: dict[str, Any]) -> dict[str, Any]:
         table = dict(value)
         forecasts = table.get("forecasts")
-        if table.pop("columns", None) != list(FORECAST_COLUMNS) or not isinstance(forecasts, dict):
-            raise ValueError(f"columns are not those of schema_version {SCHEMA_VERSION}")
-        rows = rows_in(list(forecasts.values()), FORECAST_COLUMNS, "forecasts")
+        columns = WITHOUT_ENERGY if table.get("schema_version") == "3.1" else FORECAST_COLUMNS
+        if table.pop("columns", None) != list(columns) or not isinstance(forecasts, dict):
+            raise ValueError(f"columns are not those of schema_version {table.get('schema_version')}")
+        rows = rows_in(list(forecasts.values()), columns, "forecasts")
         return {**table, "forecasts": dict(zip(forecasts, map(forecast_table, rows), strict=True))}
 
 
@@ -340,7 +349,7 @@ def _read(path: Path, model: type[M], kind: str) -> M:
     if not isinstance(table, dict) or table.get("kind") != kind or "schema_version" not in table:
         raise RecordError(f"{path}: is no {kind}.json of edgekd (kind and schema_version). Make one: edgekd size")
     version = table["schema_version"]
-    if version != SCHEMA_VERSION:
+    if version not in READ_VERSIONS:
         found = printable(repr(version), 40)
         raise RecordError(f"{path}: has schema_version {found}, this edgekd reads {SCHEMA_VERSION}. Make it again")
     try:

@@ -10,8 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Sample, Terms, fit
+from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Intervals, Sample, Terms, fit
 from edgekd.cost.carry import rescaled
+from edgekd.cost.energy import energies_of, energy_by_budget, energy_features, energy_fit, power_budget_w
 from edgekd.cost.tails import TAILS, has_tails
 from edgekd.cost.terms import BACKBONE, TERMS
 from edgekd.errors import MeasureError
@@ -33,6 +34,7 @@ class Measurement:
     """An untrained candidate on the host: the median latency with its confidence bounds, and the peak of its memory.
 
     `spread` is the relative deviation of single inferences from the median; `size_bytes` that of the exported file.
+    `energy_j` is of one inference and the whole board, with its bounds, from the `rail`; None where no rail told.
     Errors: MeasureError for numbers that cannot be.
     """
 
@@ -42,6 +44,10 @@ class Measurement:
     high_s: float
     peak_memory_bytes: int | None = None
     size_bytes: int | None = None
+    energy_j: float | None = None
+    energy_low_j: float | None = None
+    energy_high_j: float | None = None
+    rail: str | None = None
 
     def __post_init__(self) -> None:
         ordered = 0 < self.low_s <= self.latency_s <= self.high_s < math.inf
@@ -54,6 +60,16 @@ class Measurement:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise MeasureError(f"{name} is {value!r}, expected a positive number or None")
+        ends = self.energy
+        if ends is not None and not 0 < ends[0] <= ends[1] <= ends[2] < math.inf:
+            raise MeasureError(f"an energy of {ends[1]!r} J within {ends[0]!r} to {ends[2]!r} cannot be")
+
+    @property
+    def energy(self) -> tuple[float, float, float] | None:
+        """The energy from its lower to its upper bound; None unless all three are known."""
+        if self.energy_j is None or self.energy_low_j is None or self.energy_high_j is None:
+            return None
+        return self.energy_low_j, self.energy_j, self.energy_high_j
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,7 @@ class Fits:
     latency: Fit | None = None
     memory: Fit | None = None
     size: Fit | None = None
+    energy: Fit | None = None
 
 
 End = Literal["low", "mid", "high"]
@@ -70,18 +87,27 @@ End = Literal["low", "mid", "high"]
 
 @dataclass(frozen=True, eq=False)
 class Forecasts:
-    """What every student of a table should take in one precision; `latency` is that of the median, in seconds."""
+    """What every student of a table should take in one precision; `latency` is that of the median, in seconds.
+
+    `energy` is in joules for an inference; None where neither rails nor a power budget tell.
+    """
 
     latency: Ends
     memory: Ends
     size: Ends
+    energy: Ends | None = None
 
     def costs(self, row: int, end: End, spread: float) -> Costs:
         """The `end` of each interval of the student at `row`."""
         latency_s, memory_bytes, size_bytes = (
             float(getattr(ends, end)[row]) for ends in (self.latency, self.memory, self.size)
         )
-        return Costs(None if math.isnan(latency_s) else latency_s, memory_bytes, size_bytes, spread)
+        energy_j = math.nan if self.energy is None else float(getattr(self.energy, end)[row])
+        return Costs(_known(latency_s), memory_bytes, size_bytes, spread, energy_j=_known(energy_j))
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def fitted(
@@ -102,16 +128,18 @@ def fitted(
             _fits(students, measurements, precision, confirmed),
             (known or {}).get(precision),
             _samples(students, measurements, precision, confirmed),
+            _energies(students, measurements, precision, confirmed),
         )
         for precision in precisions
     }
 
 
-def _carried(own: Fits, known: Fits | None, samples: Sequence[Sample]) -> Fits:
+def _carried(own: Fits, known: Fits | None, samples: Sequence[Sample], energies: Sequence[Sample]) -> Fits:
     if known is None or known.latency is None or len(samples) >= ENOUGH:
         return own
     latency = rescaled(known.latency, samples) if samples else known.latency
-    return Fits(latency, own.memory or known.memory, own.size)
+    energy = rescaled(known.energy, energies) if known.energy and energies else own.energy or known.energy
+    return Fits(latency, own.memory or known.memory, own.size, energy)
 
 
 def forecasts(table: Table, fits: Mapping[str, Fits]) -> dict[str, Forecasts]:
@@ -125,12 +153,14 @@ def usual_spread(measurements: Mapping[str, Measurement]) -> float:
 
 
 def measured_costs(found: Measurement, forecast: Costs, compare: str) -> Costs:
-    """What was measured, of its latency the upper end unless the `middle` is compared; else the forecast."""
+    """What was measured, of latency and energy the upper end unless the `middle` is compared; else the forecast."""
+    energy = found.energy
     return Costs(
         found.latency_s if compare == "middle" else found.high_s,
         forecast.memory_bytes if found.peak_memory_bytes is None else found.peak_memory_bytes,
         forecast.size_bytes if found.size_bytes is None else found.size_bytes,
         forecast.spread,
+        energy_j=forecast.energy_j if energy is None else energy[1 if compare == "middle" else 2],
     )
 
 
@@ -141,6 +171,7 @@ def _fits(
     confirmed: Collection[str],
 ) -> Fits:
     latency, memory, size = _samples(students, measurements, precision, confirmed), list[Sample](), list[Sample]()
+    energies = _energies(students, measurements, precision, confirmed)
     for student in students:
         name = Candidate(student.spec, precision, student.sequence).name
         found = measurements.get(name)
@@ -155,6 +186,7 @@ def _fits(
         _fit_or_none(latency, (*LATENCY_TERMS, TAILS) if has_tails(precision) else LATENCY_TERMS, BACKBONE),
         _fit_or_none(memory, MEMORY_TERMS),
         _fit_or_none(size, SIZE_TERMS),
+        energy_fit(energies) if len(energies) >= LEAST_SAMPLES else None,
     )
 
 
@@ -173,6 +205,33 @@ def _samples(
             half_width = math.log(found.high_s / found.low_s) / 2
             samples.append(Sample(name, student.features[precision], found.latency_s, half_width, name in confirmed))
     return samples
+
+
+def _energies(
+    students: Sequence[PricedStudent],
+    measurements: Mapping[str, Measurement],
+    precision: str,
+    confirmed: Collection[str],
+) -> list[Sample]:
+    """The energies that rails told in `precision`."""
+    samples = []
+    for student in students:
+        name = Candidate(student.spec, precision, student.sequence).name
+        found = measurements.get(name)
+        if found is not None and found.energy is not None:
+            low_j, energy_j, high_j = found.energy
+            features = energy_features(student.features[precision], found.latency_s)
+            samples.append(Sample(name, features, energy_j, math.log(high_j / low_j) / 2, name in confirmed))
+    return samples
+
+
+def energy_ends(table: Table, precision: str, energy: Fit | None, latency: Ends) -> Ends | None:
+    """What every student should take of that `latency`: by the fit, else by the profile's power budget, else None."""
+    if energy is not None:
+        found = energies_of(energy, table.features(precision), Intervals(latency.low, latency.mid, latency.high))
+        return Ends(found.low, found.mid, found.high)
+    budget_w = power_budget_w(table.pricing.profile)
+    return None if budget_w is None else Ends(*energy_by_budget(budget_w, latency.low, latency.mid, latency.high))
 
 
 def _fit_or_none(samples: list[Sample], terms: Terms, backbone: Backbone | None = None) -> Fit | None:
@@ -201,4 +260,10 @@ def _forecasts(table: Table, precision: str, fits: Fits) -> Forecasts:
     def size() -> Ends:
         return Ends(*[table.counts.weight_bytes[precision]] * 3)
 
-    return Forecasts(predicted(fits.latency, roofline), predicted(fits.memory, memory), predicted(fits.size, size))
+    latency = predicted(fits.latency, roofline)
+    return Forecasts(
+        latency,
+        predicted(fits.memory, memory),
+        predicted(fits.size, size),
+        energy_ends(table, precision, fits.energy, latency),
+    )

@@ -9,9 +9,9 @@ from typing import Literal
 
 from edgekd.device import DeviceProfile
 from edgekd.sla import Sla, quantile_from_name
-from edgekd.units import text_from_bytes, text_from_s
+from edgekd.units import text_from_bytes, text_from_j, text_from_s
 
-Quantity = Literal["latency_s", "memory_bytes", "size_bytes"]
+Quantity = Literal["latency_s", "memory_bytes", "size_bytes", "energy_j"]
 
 # Our choice, for a quiet board: single inferences scatter around their median with this relative deviation, unless the
 # measurement itself scattered more. The verdict of `edgekd gate` judges the percentile itself.
@@ -30,7 +30,7 @@ class Limit:
     @property
     def metric(self) -> str:
         """The gate's word for what it bounds; the memory of the device and that of the SLA have the same."""
-        return self.name if self.quantity == "latency_s" else self.quantity.removesuffix("_bytes")
+        return self.name if self.quantity == "latency_s" else self.quantity.rpartition("_")[0]
 
     @property
     def text(self) -> str:
@@ -39,7 +39,7 @@ class Limit:
 
     def text_of(self, value: float) -> str:
         """`value` in the unit of this limit, for a person."""
-        return text_from_s(value) if self.quantity == "latency_s" else text_from_bytes(value)
+        return {"latency_s": text_from_s, "energy_j": text_from_j}.get(self.quantity, text_from_bytes)(value)
 
     def scaled(self, value: float, spread: float) -> float:
         """What a median latency of `value` becomes at this limit's percentile; other quantities stay as they are."""
@@ -64,6 +64,7 @@ class Costs:
     spread: float = 0.0
     factors: Mapping[str, float] = field(default_factory=dict)
     truths: Mapping[str, float] = field(default_factory=dict)
+    energy_j: float | None = None
 
     def at(self, limit: Limit) -> float | None:
         """The value to compare with `limit`, or None when it is not known."""
@@ -94,6 +95,8 @@ def limits_from_sla(sla: Sla, profile: DeviceProfile) -> list[Limit]:
         limits.append(Limit(f"memory of {profile.name}", "memory_bytes", profile.memory_bytes))
     if sla.size is not None:
         limits.append(Limit("size", "size_bytes", sla.size))
+    if sla.energy is not None:
+        limits.append(Limit("energy", "energy_j", sla.energy))
     return limits
 
 

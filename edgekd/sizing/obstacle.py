@@ -95,12 +95,19 @@ def _advice(standing: Standing, refused: Mapping[str, int], row: int, precision:
             wanted = limit.text_of(value)
             advice.append(f"raise {limit.name} from {limit.text} to more than {wanted}, which {name} keeps")
         elif value is None:
-            lacking = standing.table.roofline(precision)
-            advice.append(f"measure on the host, because {lacking}")
+            advice.append(f"measure on the host, because {_lacking(standing, limit, precision)}")
     advice += _wider(standing, refused)
     if list(standing.table.precisions) == ["fp32"]:
         advice.append("allow int8 in precisions")
     return advice
+
+
+def _lacking(standing: Standing, limit: Limit, precision: str) -> str:
+    """What the device profile would have to tell of an unmeasured student."""
+    lacking = standing.table.roofline(precision)
+    if limit.quantity != "energy_j" or isinstance(lacking, str):
+        return str(lacking)
+    return "no calibration of the device holds the energy of its students, and its profile no power budget"
 
 
 def _wider(standing: Standing, refused: Mapping[str, int]) -> list[str]:
@@ -116,7 +123,7 @@ def _wider(standing: Standing, refused: Mapping[str, int]) -> list[str]:
             advice.append(f"lower space.min_share, which refused {number} smaller students ({reason})")
     row = int(np.argmin(table.counts.parameters))
     share = 1 - int(table.capacity[row]) / int(table.counts.parameters[row])
-    if share > 0.5 and any(limit.quantity != "latency_s" for limit in standing.limits):
+    if share > 0.5 and any(limit.quantity.endswith("_bytes") for limit in standing.limits):
         advice.append(f"narrow hidden: embeddings are {text_from_share(share, 0)} of {table.name(row)}")
     return advice
 

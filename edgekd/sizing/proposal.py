@@ -83,7 +83,7 @@ def no_more_text(attempts: Sequence[Attempt]) -> str:
             "measure again: edgekd run RECIPE --again bench"
         )
     if kept is None or kept.worst is None or worst is None:
-        return "the SLA limits neither latency, memory nor size, so the most capable student was taken at once"
+        return "the SLA limits neither latency, memory, energy nor size, so the most capable student was taken at once"
     if any(not attempt.kept for attempt in attempts) and (1 + STEP) * kept.ratio <= 1:
         return f"no student lies between {kept.name}, which keeps the limits, and those that missed them"
     share = text_from_share(kept.ratio, 0)

@@ -19,9 +19,10 @@ STUDENT_COLUMNS = ("id", *DIMENSIONS, "sequence", "parameters", "capacity", "mac
 BYTES = ("weight_bytes", "activation_bytes", "peak_activation_bytes", "memory_bytes")
 ROOFLINE = ("low_s", "mid_s", "high_s", "bound")
 PRICE_COLUMNS = (*BYTES, *ROOFLINE)
-QUANTITIES = ("latency_s", "memory_bytes", "size_bytes")
+QUANTITIES = ("latency_s", "memory_bytes", "size_bytes", "energy_j")
 ENDS = ("low", "mid", "high")
 FORECAST_COLUMNS = tuple(f"{quantity}.{end}" for quantity in QUANTITIES for end in ENDS)
+WITHOUT_ENERGY = FORECAST_COLUMNS[:9]  # of files before 3.2
 
 MOST_PARAMETERS = 2**63
 
@@ -50,12 +51,11 @@ def student_table(
 
 
 def forecast_table(row: Sequence[Any]) -> dict[str, Any]:
-    """A forecast as an object again."""
-    parts = {quantity: row[3 * index : 3 * index + 3] for index, quantity in enumerate(QUANTITIES)}
-    found: dict[str, Any] = {name: dict(zip(ENDS, part, strict=True)) for name, part in parts.items()}
-    if parts["latency_s"] == [None, None, None]:
-        found["latency_s"] = None
-    return found
+    """A forecast as an object again; its latency and its energy are None where nothing is known of them."""
+    parts = {quantity: list(row[3 * index : 3 * index + 3]) for index, quantity in enumerate(QUANTITIES)}
+    unknown = [name for name in ("latency_s", "energy_j") if parts[name] in ([None] * 3, [])]
+    found: dict[str, Any] = {name: dict(zip(ENDS, part, strict=False)) for name, part in parts.items()}
+    return found | dict.fromkeys(unknown)
 
 
 def rows_in(value: Any, columns: Sequence[str], where: str) -> list[list[Any]]:

@@ -134,7 +134,9 @@ def _forecast_rows(
     names = [table.name(row) for row in rows.tolist()]
     for precision, found in forecasts.items():
         columns = [
-            getattr(ends, end)[rows].tolist() for ends in (found.latency, found.memory, found.size) for end in ENDS
+            [None] * len(names) if ends is None else getattr(ends, end)[rows].tolist()
+            for ends in (found.latency, found.memory, found.size, found.energy)
+            for end in ENDS
         ]
         for name, *row in zip(names, *columns, strict=True):
             yield f"{name}-{precision}", [None if value != value else value for value in row]  # noqa: PLR0124  NaN
@@ -184,5 +186,5 @@ def _trial_table(found: Tried) -> dict[str, Any]:
 
 
 def _fit_table(fits: Fits) -> dict[str, Any]:
-    tables = {name: getattr(fits, name) for name in ("latency", "memory", "size")}
+    tables = {name: getattr(fits, name) for name in ("latency", "memory", "size", "energy")}
     return {name: fit.to_dict() if fit else None for name, fit in tables.items()}

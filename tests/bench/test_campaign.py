@@ -14,8 +14,8 @@ import pytest
 from fake_agent import done, orders
 
 from edgekd.bench.artifact import artifact_from_file
+from edgekd.bench.campaign import ENERGY_ROUNDS, MOST_ROUNDS, Campaign, answer, shuffled
 from edgekd.bench.campaign import LEAST_ROUNDS as ROUNDS
-from edgekd.bench.campaign import MOST_ROUNDS, Campaign, answer, shuffled
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.sentinel import sentinel_model
 from edgekd.bench.windows import Level
@@ -31,9 +31,15 @@ NAMES = [f"s{index}" for index in range(6)]
 
 
 def board(
-    slower: Callable[[int], float], wrong: Callable[[str, int], float] = lambda *_: 1.0, threads: int = 1
+    slower: Callable[[int], float],
+    wrong: Callable[[str, int], float] = lambda *_: 1.0,
+    threads: int = 1,
+    watts: float | None = None,
 ) -> FakeHost:
-    """A board whose sentinel takes 1 ms times `slower(visit)`, and student number k takes k + 1 sentinels times `wrong`."""
+    """A board whose sentinel takes 1 ms times `slower(visit)`, and student number k takes k + 1 sentinels times `wrong`.
+
+    With `watts` it has a rail that says so whenever a stretch is asked for.
+    """
     visits = 0
 
     def respond(host: FakeHost, argv: tuple[str, ...]) -> Answer:
@@ -44,6 +50,9 @@ def board(
             level_ns = round(1e6 * slower(visits))
             model_ns = round(level_ns * (1 + int(name[1:])) * wrong(name, visits))
             run = {"load_ns": 5, "model_ns": [model_ns] * 4, "sentinel_ns": [level_ns] * 5}
+            if watts is not None and spec["energy_s"]:
+                looks = [{"at_s": 0.1 * at, "rails_w": {"VDD_IN": watts}} for at in range(11)]
+                run["energy"] = {"inferences": round(1e9 / model_ns), "lasted_s": 1.0, "looks": looks}
             runs.append({"shapes": {}, "run": {**run, "peak_memory_bytes": 10**6 + visits}})
             visits += 1
         result = {
@@ -170,6 +179,29 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
 def test_the_peak_of_memory_is_the_largest_of_all_visits(tmp_path: Path) -> None:
     found = campaign(board(lambda _: 1.0), tmp_path).run(["s0"])
     assert found.measured["s0"].peak_memory_bytes == 10**6 + ROUNDS - 1
+
+
+def test_the_energy_of_an_inference_comes_from_the_first_rounds_and_from_believed_visits(tmp_path: Path) -> None:
+    throttled = range(7, 12)
+    host = board(
+        lambda visit: 2.0 if visit in throttled else 1.0,
+        lambda _, visit: 1.3 if visit in throttled else 1.0,
+        watts=5.0,
+    )
+    found = campaign(host, tmp_path).run(NAMES)
+    assert found.repeated == 5
+    for index, name in enumerate(NAMES):
+        energy = found.measured[name].energy
+        assert energy is not None
+        assert energy.value_j == pytest.approx(5e-3 * (index + 1), rel=0.01)
+        assert energy.stretches == ENERGY_ROUNDS
+    records = [read_record(path) for path in (tmp_path / "visits").glob("*.json")]
+    with_stretch = [isinstance(record, PairedRecord) and record.run.energy is not None for record in records]
+    assert sum(with_stretch) == ENERGY_ROUNDS * len(NAMES) + 5
+
+
+def test_without_rails_the_energy_is_unknown(tmp_path: Path) -> None:
+    assert campaign(board(lambda _: 1.0), tmp_path).run(["s0"]).measured["s0"].energy is None
 
 
 def test_a_foreign_record_among_the_visits_is_named(tmp_path: Path) -> None:

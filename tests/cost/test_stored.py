@@ -49,11 +49,28 @@ def test_a_newer_calibration_of_the_same_kind_takes_the_place_of_the_older() -> 
     assert with_calibration([old, other], [new]) == [new, other]
 
 
+def test_energy_is_stored_with_its_rail_and_older_files_know_none(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    energy = fit([Sample(str(x), {"latency_s": float(x), "macs": 1.0}, 5.0 * x) for x in range(1, 12)], ("latency_s",))
+    write_calibrations([calibration(energy=energy.to_dict(), rail="VDD_IN")], path)
+    (found,) = read_calibrations(path)
+    assert (found.energy_fit, found.rail) == (energy, "VDD_IN")
+    table = json.loads(path.read_text())
+    for name in ("energy", "rail", "energy_left_out"):
+        del table["calibrations"][0][name]
+    path.write_text(json.dumps(table | {"schema_version": "1.1"}))
+    assert read_calibrations(path)[0].energy_fit is None
+    table["calibrations"][0]["energy"] = energy.to_dict() | {"half_width": -1}
+    path.write_text(json.dumps(table))
+    with pytest.raises(RecordError, match="half_width"):
+        read_calibrations(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         ({"kind": "sizing"}, "is no calibration file"),
-        ({"schema_version": "9.0"}, "this edgekd reads 1.1"),
+        ({"schema_version": "9.0"}, "this edgekd reads 1.2"),
         ({"calibrations": [{}]}, "architecture"),
         ({"calibrations": None}, "calibrations"),
     ],

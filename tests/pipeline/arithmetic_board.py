@@ -26,10 +26,15 @@ from edgekd.record import Artifact, HostFacts, LatencyRecord, ProcessRun, Protoc
 from edgekd.sizing.attempts import AttemptsFile, read_attempts
 from edgekd.sizing.forecast import Measurement
 from edgekd.student import Candidate, StudentSpec
+from edgekd.vitals import Tick, Vitals
 
 HOST = HostFacts(
     name="arithmetic", machine="x86_64", system="Linux", python="3.11", cores=2, affinity=[0], governor="performance"
 )
+
+
+ENERGY = ("energy_j", "energy_low_j", "energy_high_j")
+SAMPLES, LOOKS, LOADING = 100, 5, 1.2
 
 
 SPACE = (
@@ -48,27 +53,40 @@ def untrained_s(spec: StudentSpec) -> float:
     return 1e-7 * spec.layers * (4 * spec.hidden**2 + 2 * spec.hidden * spec.ffn)
 
 
-def untrained(candidates: Sequence[Candidate]) -> Mapping[str, Measurement]:
+def untrained(candidates: Sequence[Candidate], watts: float | None = None) -> Mapping[str, Measurement]:
+    def energy(latency_s: float) -> dict[str, Any]:
+        return {} if watts is None else {**dict.fromkeys(ENERGY, watts * latency_s), "rail": "VDD_IN"}
+
     return {
-        each.name: Measurement(latency_s, 0.01, latency_s, latency_s, 50_000_000, 100_000)
+        each.name: Measurement(latency_s, 0.01, latency_s, latency_s, 50_000_000, 100_000, **energy(latency_s))
         for each in candidates
         for latency_s in [untrained_s(each.spec)]
     }
 
 
-def trained(root: Path, slower: float, throttled: bool = False) -> Callable[..., list[LatencyRecord]]:
-    """What stands in for bench.session.measure: the student in `root` takes `slower` times what sizing measured."""
+def trained(
+    root: Path, slower: float, throttled: bool = False, watts: float | None = None
+) -> Callable[..., list[LatencyRecord]]:
+    """What stands in for bench.session.measure: the student in `root` takes `slower` times what sizing measured.
+
+    On a board with a rail that gives `watts`, each process works for LOADING times as long as its inferences.
+    """
 
     def measured(_host: Any, models: Sequence[tuple[Path, Artifact]], plan: BenchPlan, **_: Any) -> list[LatencyRecord]:
         spec = StudentSpec.from_dict(read_json(root / "student.json")["spec"])
         host = HOST.model_copy(update={"throttled_before": "0x4", "throttled_after": "0x4"}) if throttled else HOST
-        return [_record(artifact, untrained_s(spec) * slower, plan, host) for _, artifact in models]
+        latency_s = untrained_s(spec) * slower
+        if watts is not None:
+            seconds = [LOADING * latency_s * (SAMPLES + 1) * at / LOOKS for at in range(LOOKS + 1)]
+            ticks = [Tick(at_s=at_s, rails_w={"VDD_IN": watts}) for at_s in seconds]
+            host = host.model_copy(update={"vitals": [Vitals(cores=[0], ticks=ticks)] * plan.processes})
+        return [_record(artifact, latency_s, plan, host) for _, artifact in models]
 
     return measured
 
 
 def _record(artifact: Artifact, latency_s: float, plan: BenchPlan, host: HostFacts) -> LatencyRecord:
-    samples = [round(latency_s * 1e9) + index % 7 for index in range(100)]
+    samples = [round(latency_s * 1e9) + index % 7 for index in range(SAMPLES)]
     run = ProcessRun(
         load_ns=1, first_ns=samples[0], warmup_ns=[], samples_ns=samples, peak_memory_bytes=50_000_000,
         peak_memory_source="VmHWM",
@@ -85,11 +103,11 @@ def _record(artifact: Artifact, latency_s: float, plan: BenchPlan, host: HostFac
 
 
 @contextmanager
-def board(root: Path, slower: float, throttled: bool = False) -> Iterator[None]:
+def board(root: Path, slower: float, throttled: bool = False, watts: float | None = None) -> Iterator[None]:
     """Inside: every student of the run in `root` is timed by arithmetic."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(size.Yardstick, "measured", lambda _self, candidates: untrained(candidates))
-        patch.setattr(measure, "measure", trained(root, slower, throttled))
+        patch.setattr(size.Yardstick, "measured", lambda _self, candidates: untrained(candidates, watts))
+        patch.setattr(measure, "measure", trained(root, slower, throttled, watts))
         yield
 
 

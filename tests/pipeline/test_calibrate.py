@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rails_board import jetson
 
+from edgekd.cost.calibrate import Interval
+from edgekd.cost.energy import energy_of
 from edgekd.cost.stored import read_calibrations
 from edgekd.device import load_profile
 from edgekd.errors import HostError, InputError, RecordError
@@ -56,6 +59,30 @@ def test_a_calibration_leaves_profile_prices_and_records_and_predicts_its_studen
     for name, one in outcome.answer.measured.items():
         assert one.latency_s > 0, name
     assert any("each predicted by the others" in line for line in outcome_lines(outcome))
+    assert (found.energy, found.rail, found.energy_left_out) == (None, None, None)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_on_a_board_with_rails_the_calibration_tells_the_energy_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supply gives 5 W in the mean whatever is computed, so all of the energy is power times latency."""
+    monkeypatch.setenv("EDGEKD_SYSROOT", str(tmp_path / "jetson"))
+    with jetson(tmp_path / "jetson", [4.0, 6.0]):
+        outcome = calibrate(request(tmp_path / "board"), base=tmp_path)
+    (found,) = read_calibrations(tmp_path / "board" / "calibration.json")
+    fit = found.energy_fit
+    assert fit is not None
+    assert found.rail == "VDD_IN"
+    for name, one in outcome.answer.measured.items():
+        assert one.energy is not None
+        latency = Interval(one.latency_s, one.latency_s, one.latency_s)
+        expected = energy_of(fit, outcome.pool.features(name), latency)
+        # What disturbs a stretch counts as energy, not as latency: how well it fits is for a quiet board.
+        assert 3 * one.latency_s < expected.mid < 15 * one.latency_s
+    assert found.energy_left_out is not None
+    assert found.energy_left_out.students == 10
+    assert any("from the rail VDD_IN: 10 students" in line for line in outcome_lines(outcome))
 
 
 @pytest.mark.usefixtures("tiny")

@@ -53,6 +53,33 @@ def beside(sized_root: Path) -> SideBySide:
     return compare_students("quickstart", BOARD, sized_root, "small,medium,large,chosen,teacher")
 
 
+def test_energy_is_shown_where_it_is_known(found: Explanation, beside: SideBySide) -> None:
+    assert not any(
+        "energy" in line for line in [*printed(explanation_parts(found)), *printed(side_by_side_parts(beside))]
+    )
+    (view, *_), energy = found.views, Figure(1e-3, 2e-3, 3e-3)
+    steps = tuple(
+        replace(step, before=replace(step.before, energy=energy), after=replace(step.after, energy=Figure(1, 3e-3, 3)))
+        for step in view.steps
+    )
+    parts = {"latency_s": 1.5e-3, "macs": 0.0, "traffic_bytes": 0.5e-3}
+    view = replace(view, outlook=replace(view.outlook, energy=energy), steps=steps, energy=parts)
+    lines = printed(explanation_parts(replace(found, views=(view,))))
+    assert any(line.endswith("energy 2.00 mJ (1.00 - 3.00 mJ, predicted)") for line in lines)
+    assert any("+1.00 mJ" in line for line in lines)
+    split = "Where the energy goes: 2.00 mJ (predicted): static power while it runs 75.0 %, bytes moved 25.0 %"
+    assert split in lines
+    assert max(map(len, lines)) <= WIDTH
+    columns = tuple(
+        replace(
+            column, cells={n: replace(c, outlook=replace(c.outlook, energy=energy)) for n, c in column.cells.items()}
+        )
+        for column in beside.columns
+    )
+    shown = printed(side_by_side_parts(replace(beside, columns=columns)))
+    assert sum(" energy " in line and "2.00 mJ" in line for line in shown) >= len(beside.precisions)
+
+
 def test_every_class_has_its_time_and_what_bounds_it(found: Explanation) -> None:
     for view in found.views:
         lines = printed(explanation_parts(replace(found, views=(view,))))

@@ -1,5 +1,6 @@
 """The plot of candidates: what is on it, and that it stays small."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from drawn import check
 from edgekd.report import pareto
 from edgekd.report.pareto import front_of, hover_of, pareto_figure, points_of, shown_of
 from edgekd.report.run import RunFolder
-from edgekd.sizing.files import SizingFile, StudentsFile
+from edgekd.sizing.files import IntervalRow, SizingFile, StudentsFile
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def test_the_hover_box_says_dimensions_work_memory_and_latency(students: Student
     dims = f"{spec.layers} layers, hidden {spec.hidden}, {spec.heads} heads, ffn {spec.ffn}"
     for word in (dims, "MACs", "memory", "predicted", "measured", "parameters"):
         assert word in said
+
+
+def test_the_hover_box_says_the_energy_where_it_is_known(students: StudentsFile, sizing: SizingFile) -> None:
+    chosen = next(point for point in points_of(students, sizing) if point.row.id == students.chosen)
+    assert "energy" not in hover_of(chosen)
+    assert chosen.forecast is not None
+    assert chosen.measurement is not None
+    forecast = chosen.forecast.model_copy(update={"energy_j": IntervalRow(low=1e-3, mid=2e-3, high=3e-3)})
+    measurement = chosen.measurement.model_copy(update={"energy_j": 2.5e-3})
+    said = hover_of(replace(chosen, forecast=forecast, measurement=measurement))
+    assert "energy 2.00 mJ predicted, 2.50 mJ measured" in said
 
 
 def test_too_many_candidates_are_thinned_out(

@@ -24,6 +24,16 @@ def test_every_measured_candidate_is_in_the_table(whole: RunFolder) -> None:
     assert all(name in said for name in whole.sizing.measurements)
 
 
+def test_the_energy_that_a_rail_told_has_a_column(whole: RunFolder) -> None:
+    assert whole.sizing is not None
+    assert "energy of an inference" not in Page(choice(whole).text).said
+    (name, first), *rest = whole.sizing.measurements.items()
+    told = {name: first.model_copy(update={"energy_j": 2.5e-3, "rail": "VDD_IN"}), **dict(rest)}
+    said = Page(choice(replace(whole, sizing=whole.sizing.model_copy(update={"measurements": told}))).text).said
+    assert "energy of an inference" in said
+    assert said.count("2.50 mJ (VDD_IN)") == 1
+
+
 def test_the_choice_says_how_far_off_the_predictions_were(whole: RunFolder) -> None:
     assert whole.sizing is not None
     error = ErrorRow(candidates=10, held=9, median=0.034, worst=0.12)

@@ -4,6 +4,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,21 @@ SEQUENCE = 64
 
 
 class SyntheticBoard:
-    """A host whose true latencies are known: overhead, layers, arithmetic and traffic, with seeded noise on top."""
+    """A host whose true latencies are known: overhead, layers, arithmetic and traffic, with seeded noise on top.
 
-    def __init__(self, *, noise: float = 0.01, seed: int = 0, wild: Mapping[str, float] | None = None) -> None:
+    With `watts` it has a rail, whose static power that is; each MAC takes some more.
+    """
+
+    def __init__(
+        self,
+        *,
+        noise: float = 0.01,
+        seed: int = 0,
+        wild: Mapping[str, float] | None = None,
+        watts: float | None = None,
+    ) -> None:
         self.noise = noise
+        self.watts = watts
         self.rng = random.Random(seed)
         self.wild = dict(wild or {})
         self.calls: list[list[str]] = []
@@ -31,6 +43,9 @@ class SyntheticBoard:
         counts = self.counts(candidate)
         rate = 2e10 if candidate.precision == "fp32" else 5e10
         return 1e-4 + 4e-5 * candidate.spec.layers + counts.macs / rate + counts.activation_bytes / 8e9
+
+    def true_j(self, candidate: Candidate) -> float:
+        return (self.watts or 0.0) * self.true_s(candidate) + 4e-11 * self.counts(candidate).macs
 
     def true_memory_bytes(self, candidate: Candidate) -> int:
         return round(70e6 + 1.4 * self.counts(candidate).weight_bytes)
@@ -49,7 +64,12 @@ class SyntheticBoard:
         latency_s *= self.wild.pop(candidate.name, 1.0)
         size = self.counts(candidate).weight_bytes + 30_000 * candidate.spec.layers
         memory = self.true_memory_bytes(candidate)
-        return Measurement(latency_s, 0.03, latency_s * 0.99, latency_s * 1.01, memory, size)
+        found = Measurement(latency_s, 0.03, latency_s * 0.99, latency_s * 1.01, memory, size)
+        if self.watts is None:
+            return found
+        energy_j = self.true_j(candidate) * math.exp(self.rng.gauss(0, self.noise))
+        ends = {"energy_low_j": 0.99 * energy_j, "energy_high_j": 1.01 * energy_j, "rail": "VDD_IN"}
+        return replace(found, energy_j=energy_j, **ends)
 
     @property
     def measured(self) -> list[str]:
@@ -107,7 +127,7 @@ def llama() -> StudentSpec:
 
 @pytest.fixture
 def make_profile() -> Callable[..., DeviceProfile]:
-    def make(*, peak: str | None = None, memory: str | None = None) -> DeviceProfile:
+    def make(*, peak: str | None = None, memory: str | None = None, budget: str | None = None) -> DeviceProfile:
         def sourced(value: object) -> dict[str, object]:
             return {"value": value, "source": "measured 2026-01-01: a test"}
 
@@ -126,6 +146,7 @@ def make_profile() -> Callable[..., DeviceProfile]:
                 "isa": "x86_64",
                 "clusters": [cluster],
                 "memory": memories,
+                "power_modes": [] if budget is None else [{"name": "most", "budget": sourced(budget)}],
             }
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from searched import known_of, pricing_of
+from searched import PRECISIONS, known_of, pricing_of
 
 from edgekd.cost.calibrate import Fit
 from edgekd.cost.tails import TAILS
@@ -21,24 +21,31 @@ from edgekd.space import Space
 from edgekd.student import StudentSpec
 
 LIMITS = [Limit("latency.p95", "latency_s", 4e-3, 0.95), Limit("memory", "memory_bytes", 85e6)]
+ENERGY = [Limit("latency.p95", "latency_s", 6e-3, 0.95), Limit("energy", "energy_j", 12e-3)]
 SPACE = Space(layers=[1, 2, 4, 6], hidden=list(range(32, 385, 32)), ffn=[64, 256, 1024, 1536], sequence=[16, 64])
 
 
 @pytest.fixture
 def whole(teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]) -> Whole:
     grid = Grid(SPACE, teacher, 64)
-    return Whole(grid, pricing_of(grid, make_profile(peak="10 GMAC/s")))
+    return Whole(grid, pricing_of(grid, make_profile(peak="10 GMAC/s", budget="3 W")))
 
 
-@pytest.fixture(params=["predicted", "measured"])
+@pytest.fixture(params=["predicted", "measured", "energy by budget", "energy predicted", "energy measured"])
 def bounds(whole: Whole, request: pytest.FixtureRequest, make_board: Callable[..., Any]) -> Bounds:
-    board = make_board() if request.param == "measured" else None
-    return Bounds(known_of(whole.grid, whole.pricing, LIMITS, board, "upper"), whole.grid.sequences)
+    limits = ENERGY if request.param.startswith("energy") else LIMITS
+    board = make_board(watts=4.0 if limits is ENERGY else None, noise=0.03) if "measured" in request.param else None
+    known = known_of(whole.grid, whole.pricing, limits, board, "upper")
+    if request.param == "energy predicted":
+        others = known_of(whole.grid, whole.pricing, limits, make_board(watts=4.0, noise=0.1, seed=3), "upper")
+        known = replace(known, fits=others.fits)
+    return Bounds(known, whole.grid.sequences)
 
 
 @pytest.mark.parametrize("search", ["most_capable", "nearest"])
 def test_no_student_of_a_box_scores_more_than_its_bound(whole: Whole, bounds: Bounds, search: str) -> None:
-    bound, score = bounds.most_capable() if search == "most_capable" else bounds.nearest(LIMITS, "high")
+    limits_of = bounds.known.limits
+    bound, score = bounds.most_capable() if search == "most_capable" else bounds.nearest(limits_of, "high")
     boxes = whole.roots()
     for _ in range(4):
         boxes = whole.halves(boxes)
@@ -93,6 +100,21 @@ def test_no_student_of_a_random_box_scores_more_than_its_bound_where_lines_are_b
         cut |= bool((bounds.most_capable()[0](corners) < corners.last.capacity).any())
         boxes = whole.halves(boxes)
     assert cut
+
+
+@pytest.mark.parametrize("limit_s", [2e-3, 3.5e-3, 5e-3])
+def test_a_bound_holds_where_a_cost_grows_less_steeply_from_some_size_on(
+    limit_s: float, teacher: StudentSpec, make_profile: Callable[..., DeviceProfile]
+) -> None:
+    """What is swept out of a cache jumps up to all that is fetched, and grows no faster than it from there on."""
+    wide = replace(teacher, layers=12, hidden=768, head_dim=64, ffn=3072)
+    grid = Grid(Space(layers=[6], hidden=[256, 384], ffn=list(range(64, 3073, 64)), min_share=0.0), wide, 64)
+    whole = Whole(grid, pricing_of(grid, make_profile()))
+    fits = {name: Fits(Fit({"one": 1e-3, "traffic.swept_8m": 1e-9}, 0.05, 0.9, 20)) for name in PRECISIONS}
+    known = Known([Limit("latency.p50", "latency_s", limit_s)], "upper", 3, fits, [], {})
+    bound, score = Bounds(known, grid.sequences).most_capable()
+    (most,) = bound(whole.corners(whole.roots()))
+    assert NONE < score(whole.students(whole.combinations(whole.roots())).table).max() <= most
 
 
 def test_measured_students_are_passed_over(whole: Whole, bounds: Bounds) -> None:

@@ -117,6 +117,7 @@ def test_every_number_of_every_student_and_forecast_comes_back(
             "latency_s": ends_at(forecast.latency, row) if peak else None,
             "memory_bytes": ends_at(forecast.memory, row),
             "size_bytes": ends_at(forecast.size, row),
+            "energy_j": ends_at(forecast.energy, row) if forecast.energy else None,
         }
         for precision, forecast in found.standing.forecasts.items()
         for row in range(len(found.students))
@@ -159,6 +160,33 @@ def test_evidence_comes_back_as_it_was_written(
     assert back.obstacle is None
 
 
+def test_energy_comes_back_and_evidence_from_before_knows_none(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "sizing.json"
+    found = sized(teacher, make_profile(), make_board(watts=4.0))
+    write_sizing(found, path)
+    back = read_sizing(path)
+    fit = found.fits["fp32"].energy
+    assert fit is not None
+    assert back.fits["fp32"].energy == fit.to_dict()
+    name, one = next(iter(found.measurements.items()))
+    assert (back.measurements[name].energy_high_j, back.measurements[name].rail) == (one.energy_high_j, "VDD_IN")
+    assert all(row.energy_j is not None for row in back.forecasts.values())
+    table = read_json(path)
+    table |= {"schema_version": "3.1", "columns": table["columns"][:9]}
+    table["forecasts"] = {name: row[:9] for name, row in table["forecasts"].items()}
+    table["fits"] = {
+        name: {key: fit[key] for key in ("latency", "memory", "size")} for name, fit in table["fits"].items()
+    }
+    keys = ("latency_s", "spread", "low_s", "high_s", "peak_memory_bytes", "size_bytes")
+    table["measurements"] = {name: {key: row[key] for key in keys} for name, row in table["measurements"].items()}
+    write_json(path, table)
+    old = read_sizing(path)
+    assert all(row.energy_j is None for row in (*old.forecasts.values(), *old.measurements.values()))
+    assert old.fits["fp32"].energy is None
+
+
 def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
     teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -181,7 +209,7 @@ def test_obstacle_is_stored_with_its_numbers_and_no_student_chosen(
         ({"chosen": "L9"}, "not among the students"),
         ({"surprise": 1}, "surprise"),
         ({"considered": "many"}, "considered"),
-        ({"columns": ["id"]}, "columns are not those of schema_version 3.1"),
+        ({"columns": ["id"]}, "columns are not those of schema_version 3.2"),
         ({"precisions": ["int8"]}, "precisions are not those that the teacher has"),
         ({"precisions": [1]}, "precisions are not those that the teacher has"),
         ({"students": [["L1"]]}, "students: entry 0 is no list of 19 values"),
@@ -220,8 +248,8 @@ def test_impossible_student_in_the_decisions_is_refused(written: Path, column: s
     [
         ({"columns": []}, "columns are not those"),
         ({"forecasts": []}, "columns are not those"),
-        ({"forecasts": {"L1": [1.0]}}, "entry 0 is no list of 9 values"),
-        ({"forecasts": {"L1": [None, 1.0, *[2.0] * 7]}}, r"forecasts\.L1\.latency_s\.low"),
+        ({"forecasts": {"L1": [1.0]}}, "entry 0 is no list of 12 values"),
+        ({"forecasts": {"L1": [None, 1.0, *[2.0] * 10]}}, r"forecasts\.L1\.latency_s\.low"),
     ],
 )
 def test_damaged_evidence_is_refused(written: Path, change: dict[str, object], words: str) -> None:

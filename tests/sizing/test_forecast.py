@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from every import everyone, tabled
 
 from edgekd.cost.tails import TAILS
 from edgekd.device import DeviceProfile
+from edgekd.errors import MeasureError
 from edgekd.sizing.forecast import Fits, Measurement, fitted, forecasts, measured_costs, usual_spread
 from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import PricedStudent
@@ -101,6 +103,62 @@ def test_what_was_not_measured_is_taken_from_the_forecast() -> None:
 
 def test_of_a_measured_latency_the_middle_is_compared_when_that_is_asked_for() -> None:
     assert measured_costs(Measurement(1.0, 0.1, 0.9, 1.1), Costs(2.0, 3.0, 4.0), "middle").latency_s == 1.0
+
+
+def test_energy_follows_from_the_rails_else_from_a_budget_else_it_is_unknown(
+    table: Table,
+    students: list[PricedStudent],
+    make_board: Callable[..., Any],
+    teacher: StudentSpec,
+    make_profile: Callable[..., DeviceProfile],
+) -> None:
+    board = make_board(noise=0.0, watts=4.0)
+    some = [candidate for student in students[::2] for candidate in student.candidates]
+    found = forecasts(table, fitted(students, board(some), PRECISIONS))["fp32"]
+    assert found.energy is not None
+    for row, student in enumerate(students):
+        assert found.energy.low[row] <= board.true_j(Candidate(student.spec)) <= found.energy.high[row]
+        assert found.energy.high[row] < 2 * found.energy.low[row]
+    assert forecasts(table, NO_FITS)["fp32"].energy is None
+    assert forecasts(table, NO_FITS)["fp32"].costs(0, "high", 0.1).energy_j is None
+    limited = tabled(SPACE, teacher, make_profile(peak="10 GMAC/s", budget="10 W"))
+    by_budget = forecasts(limited, {"fp32": Fits()})["fp32"]
+    assert by_budget.energy is not None
+    assert by_budget.energy.high == pytest.approx(10 * by_budget.latency.high)
+    assert by_budget.energy.low == pytest.approx(by_budget.latency.low)
+    without_peak = forecasts(tabled(SPACE, teacher, make_profile(budget="10 W")), {"fp32": Fits()})["fp32"]
+    assert without_peak.costs(0, "high", 0.1).energy_j is None
+
+
+def test_a_known_fit_of_energy_is_carried_over_by_what_is_measured_now(
+    students: list[PricedStudent], make_board: Callable[..., Any]
+) -> None:
+    def measured(watts: float | None, every: int) -> Any:
+        some = [candidate for student in students[::every] for candidate in student.candidates]
+        return make_board(noise=0.0, watts=watts)(some)
+
+    known = fitted(students, measured(4.0, 1), PRECISIONS)
+    kept = fitted(students, measured(None, 4), PRECISIONS, known=known)["fp32"].energy
+    assert kept == known["fp32"].energy
+    twice = {
+        name: replace(found, **{key: 2 * getattr(found, key) for key in ("energy_j", "energy_low_j", "energy_high_j")})
+        for name, found in measured(4.0, 4).items()
+    }
+    carried = fitted(students, twice, PRECISIONS, known=known)["fp32"].energy
+    assert carried is not None
+    assert kept is not None
+    for term, price in kept.prices.items():
+        assert carried.prices[term] == pytest.approx(2 * price, rel=0.02)
+
+
+def test_a_measured_energy_takes_the_place_of_the_forecast_and_cannot_be_nonsense() -> None:
+    found = Measurement(1.0, 0.1, 0.9, 1.1, energy_j=0.5, energy_low_j=0.4, energy_high_j=0.6, rail="VDD_IN")
+    forecast = Costs(2.0, 30.0, 20.0, 0.2, energy_j=0.9)
+    assert measured_costs(found, forecast, "upper").energy_j == 0.6
+    assert measured_costs(found, forecast, "middle").energy_j == 0.5
+    assert measured_costs(Measurement(1.0, 0.1, 0.9, 1.1), forecast, "upper").energy_j == 0.9
+    with pytest.raises(MeasureError, match="energy of"):
+        replace(found, energy_low_j=0.7)
 
 
 def test_usual_spread_is_the_median_one() -> None:

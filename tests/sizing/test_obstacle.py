@@ -57,6 +57,16 @@ def test_nearest_student_and_what_it_keeps_are_named(make_standing: Callable[...
     assert any("int8" in line for line in found.advice) == (table.precisions == ("fp32",))
 
 
+def test_an_energy_that_nothing_tells_stands_in_the_way_and_is_named(
+    make_standing: Callable[..., Standing], table: Table
+) -> None:
+    energy = Limit("energy", "energy_j", 0.02)
+    found = obstacle_of(make_standing((0.1, 0.2, 0.3), (0.2, 0.3, 0.4), limits=(LIMIT, energy), measured=True), {})
+    assert (found.limit, found.value, found.ratio) == ("energy", None, None)
+    assert found.text.startswith("Undecided: nothing is known about energy")
+    assert any("measure on the host, because" in line for line in found.advice)
+
+
 def test_students_that_may_still_fit_make_it_uncertain(make_standing: Callable[..., Standing], table: Table) -> None:
     found = obstacle_of(make_standing((0.9, 1.0, 1.1), (0.8, 1.2, 1.4), measured=False), {})
     assert not found.certain

@@ -130,6 +130,34 @@ def test_size_limit_binds_on_the_exported_file(
     assert 4.5e6 < size_bytes <= 6e6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_on_energy_binds_on_what_the_rails_told(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any], seed: int
+) -> None:
+    board = make_board(noise=0.01, seed=seed, watts=4.0)
+    found = sized(teacher, make_profile(), board, sla={"energy": "12 mJ"})
+    assert found.chosen is not None
+    measured = found.measurements[f"{found.chosen.name}-fp32"]
+    assert measured.energy is not None
+    assert measured.energy[2] <= 12e-3
+    able = [s.capacity for s in everyone(found.students) if board.true_j(Candidate(s.spec)) <= 12e-3 * 0.97]
+    assert found.chosen.capacity >= 0.9 * max(able)
+    assert "keep energy within 12.0 mJ" in found.reason
+    impossible = sized(teacher, make_profile(), board, sla={"energy": "100 uJ"})
+    assert impossible.obstacle is not None
+    assert impossible.obstacle.text.startswith("No student keeps energy")
+    assert "whose energy is up to" in impossible.obstacle.text
+
+
+def test_a_limit_on_energy_without_a_rail_chooses_nobody(
+    teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any]
+) -> None:
+    found = sized(teacher, make_profile(), make_board(), sla={"latency": {"p95": "5 ms"}, "energy": "12 mJ"})
+    assert found.chosen is None
+    assert found.obstacle is not None
+    assert found.obstacle.text.startswith("Undecided: nothing is known about energy")
+
+
 def test_without_a_limit_on_size_the_most_capable_student_is_chosen(
     teacher: StudentSpec, make_profile: Callable[..., DeviceProfile], make_board: Callable[..., Any]
 ) -> None:

@@ -14,7 +14,7 @@ from edgekd.device import DeviceProfile
 from edgekd.errors import SpecError
 from edgekd.recipe import Search
 from edgekd.sizing import boxes, frontier, supply
-from edgekd.sizing.choice import Standing, next_finalists
+from edgekd.sizing.choice import Compare, Standing, next_finalists
 from edgekd.sizing.forecast import Fits
 from edgekd.sizing.grid import Grid
 from edgekd.sizing.limits import Limit
@@ -22,7 +22,7 @@ from edgekd.sizing.measuring import Known
 from edgekd.sizing.obstacle import obstacle_of
 from edgekd.sizing.price import Setting
 from edgekd.sizing.search import size
-from edgekd.sizing.supply import supply_of
+from edgekd.sizing.supply import Searched, supply_of
 from edgekd.sizing.table import Pricing
 from edgekd.sla import Sla
 from edgekd.space import Space
@@ -30,6 +30,8 @@ from edgekd.student import StudentSpec
 
 EASY = [Limit("latency.p95", "latency_s", 8e-3, 0.95), Limit("memory", "memory_bytes", 90e6)]
 HARD = [Limit("latency.p95", "latency_s", 1e-4, 0.95), Limit("memory", "memory_bytes", 30e6)]
+FRUGAL = [Limit("latency.p95", "latency_s", 8e-3, 0.95), Limit("energy", "energy_j", 9e-3)]
+STARVING = [Limit("energy", "energy_j", 1e-5)]
 SPACES: dict[str, tuple[str, dict[str, Any]]] = {
     "wide steps": ("teacher", {"layers": [1, 2, 4, 6], "hidden": {"from": 32, "to": 384, "step": 8}, "ffn": {"from": 32, "to": 1536, "step": 32}}),
     "lengths and head_dim": ("teacher", {"layers": {"from": 1, "to": 6}, "hidden": {"from": 32, "to": 384, "step": 8}, "head_dim": [8, 16, 32], "ffn_ratio": [0.5, 1.0, 2.0, 2.67, 4.0], "sequence": [16, 32, 64]}),
@@ -85,7 +87,30 @@ def test_a_search_finds_the_front_and_the_choice_of_looking_at_every_student(
     board = None if seed is None else make_board(noise=0.03, seed=seed)
     compare = "middle" if seed == 2 else "upper"
     space, teacher = Space.model_validate(choices), request.getfixturevalue(family)
-    whole, found, searched = both(space, teacher, make_profile(peak="10 GMAC/s"), limits, board, compare)
+    agree(*both(space, teacher, make_profile(peak="10 GMAC/s"), limits, board, compare))
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize("limits", [FRUGAL, STARVING], ids=["frugal", "starving"])
+@pytest.mark.parametrize("name", ["wide steps", "key heads"])
+def test_a_search_under_a_limit_on_energy_finds_what_looking_at_every_student_does(
+    name: str,
+    limits: list[Limit],
+    seed: int | None,
+    request: pytest.FixtureRequest,
+    make_profile: Callable[..., DeviceProfile],
+    make_board: Callable[..., Any],
+) -> None:
+    """By a power budget without measuring, else by the fit of what a rail told."""
+    family, choices = SPACES[name]
+    board = None if seed is None else make_board(noise=0.03, seed=seed, watts=4.0)
+    profile = make_profile(peak="10 GMAC/s", budget="3 W")
+    compare: Compare = "middle" if seed == 2 else "upper"
+    agree(*both(Space.model_validate(choices), request.getfixturevalue(family), profile, limits, board, compare))
+
+
+def agree(whole: Standing, found: Standing, searched: Searched) -> None:
+    """The search says what looking at every student says."""
     assert searched.within == 0.0
     assert set(found.pareto) == set(whole.pareto)
     assert len(found.table) < len(whole.table)

@@ -9,6 +9,7 @@ import pytest
 from edgekd.errors import RecordError
 from edgekd.sizing.tables import (
     FORECAST_COLUMNS,
+    WITHOUT_ENERGY,
     forecast_table,
     lines_text,
     rows_in,
@@ -73,12 +74,19 @@ def test_what_a_row_leaves_out_comes_from_the_teacher() -> None:
 @pytest.mark.parametrize("latency", [[1.0, 2.0, 3.0], [None, None, None]])
 def test_a_forecast_is_an_object_again(latency: list[float | None]) -> None:
     row = [*latency, 4, 5, 6, 7, 8, 9]
-    assert len(row) == len(FORECAST_COLUMNS)
-    assert forecast_table(row) == {
+    known = {
         "latency_s": {"low": 1.0, "mid": 2.0, "high": 3.0} if latency[0] else None,
         "memory_bytes": {"low": 4, "mid": 5, "high": 6},
         "size_bytes": {"low": 7, "mid": 8, "high": 9},
     }
+    energies: list[list[float | None]] = [[0.1, 0.2, 0.3], [None] * 3]
+    for energy in energies:
+        whole = [*row, *energy]
+        assert len(whole) == len(FORECAST_COLUMNS)
+        found = {"low": 0.1, "mid": 0.2, "high": 0.3} if energy[0] else None
+        assert forecast_table(whole) == known | {"energy_j": found}
+    assert len(row) == len(WITHOUT_ENERGY)
+    assert forecast_table(row) == known | {"energy_j": None}
 
 
 @pytest.mark.parametrize("value", [None, {}, [1], [[1]], [[1, 2], [1, 2, 3]]])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
-from .facts import field, kilobytes, read_text
+from .facts import field, kilobytes, read_text, system_root
 from .failures import AgentError, first_line, module, runtime_errors
 from .inputs import make_feeds
 from .steps import count
+from .stretch import at_hand, stretch
 
 MIN_WARMUP_RUNS, MAX_SAMPLES = 3, 2000000
 NS_PER_S = 1000000000
@@ -137,14 +139,34 @@ def loaded(path: str, spec: Dict[str, Any], stored: Optional[str]) -> Model:
 
 
 def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
-    """One run of the model at `path`."""
+    """One run of the model at `path`; with `energy_s`, the model alone for so long where the board has rails."""
     errors = runtime_errors()
+    energy_s = spec.get("energy_s", 0.0)
+    with at_hand(system_root(), energy_s) as meter:
+        model, run = _timed(path, spec, errors)
+        if meter is not None:
+            with _told(errors):
+                run["energy"] = stretch(model.time_ns, meter, energy_s, spec["threads"])
+    # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.
+    peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
+    run.update(peak_memory_bytes=peak, peak_memory_source="VmHWM" if peak else None)
+    return {"shapes": model.shapes, "run": run}
+
+
+def _timed(path: str, spec: Dict[str, Any], errors: Tuple[Type[BaseException], ...]) -> Tuple[Model, Dict[str, Any]]:
     sentinel = loaded(spec["sentinel"], dict(spec, shapes={}), None) if spec["mode"] == "paired" else None
     model = loaded(path, spec, spec["input_data"])
     gc.collect()
+    with _told(errors):
+        return model, plain_run(model, spec) if sentinel is None else paired_run(model, sentinel, spec)
+
+
+@contextlib.contextmanager
+def _told(errors: Tuple[Type[BaseException], ...]) -> Iterator[None]:
+    """Inside nothing is collected, and what goes wrong is told."""
     gc.disable()
     try:
-        run = plain_run(model, spec) if sentinel is None else paired_run(model, sentinel, spec)
+        yield
     except errors as error:
         kind = "input" if type(error).__name__ == "InvalidArgument" else "runtime"
         raise AgentError(kind, "onnxruntime cannot run the model: %s" % first_line(error)) from None
@@ -152,7 +174,3 @@ def measured(path: str, spec: Dict[str, Any]) -> Dict[str, Any]:
         raise AgentError("memory", TOO_LITTLE) from None
     finally:
         gc.enable()
-    # The most physical memory this process ever held; getrusage is not asked, it inherits from the parent.
-    peak = kilobytes(field(read_text("/proc/self/status"), "VmHWM"))
-    run.update(peak_memory_bytes=peak, peak_memory_source="VmHWM" if peak else None)
-    return {"shapes": model.shapes, "run": run}

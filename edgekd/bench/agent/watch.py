@@ -184,6 +184,11 @@ def step_aside(cores: List[int]) -> None:
     """Onto other cores than those that are measured on, where there are any, and behind everybody else."""
     with contextlib.suppress(OSError):
         os.nice(19)
+    move_aside(cores)
+
+
+def move_aside(cores: List[int]) -> None:
+    """Onto other cores than those that are measured on, where there are any."""
     others = set(range(os.cpu_count() or 1)) - set(cores)
     if others and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
+from edgekd.cost.energy import ENERGY_TERMS
 from edgekd.cost.tails import TAILS, tails
 from edgekd.cost.terms import CACHES, SWEPT, TERMS, latency_terms, traffic
 from edgekd.cost.trace import Operator
@@ -44,6 +45,13 @@ def kind_of(term: str) -> str:
 def check_terms(fit: Fit) -> None:
     """Accept a fit whose every term has a part that causes it. Errors: RecordError naming the others."""
     foreign = [term for term in fit.prices if term not in FEATURES]
+    if foreign:
+        raise _unknown(foreign)
+
+
+def check_energy_terms(fit: Fit | None) -> None:
+    """Accept the fit of an energy, where there is one. Errors: RecordError naming terms that no energy has."""
+    foreign = [term for term in ([] if fit is None else fit.prices) if term not in ENERGY_TERMS]
     if foreign:
         raise _unknown(foreign)
 

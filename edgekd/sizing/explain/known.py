@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from edgekd.cost.calibrate import Fit, Interval
 from edgekd.cost.count import count, parameters
+from edgekd.cost.energy import energy_by_budget, energy_features, energy_of, power_budget_w
 from edgekd.cost.operators import operators
 from edgekd.cost.predict import Prediction, predict, predict_memory
 from edgekd.cost.trace import Operator
@@ -58,16 +59,24 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a student takes in one precision. `latency` (seconds, median) is None when nothing is known about it."""
+    """What a student takes in one precision.
+
+    `latency` (seconds, median) and `energy` (joules of an inference) are None when nothing is known about them.
+    """
 
     latency: Figure | None
     memory: Figure
     size: Figure
+    energy: Figure | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        latency = self.latency.to_dict() if self.latency else None
-        return {"latency_s": latency, "memory_bytes": self.memory.to_dict(), "size_bytes": self.size.to_dict()}
+        return {
+            "latency_s": self.latency.to_dict() if self.latency else None,
+            "memory_bytes": self.memory.to_dict(),
+            "size_bytes": self.size.to_dict(),
+            "energy_j": self.energy.to_dict() if self.energy else None,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +141,30 @@ class Known:
         usual = float(predict_memory(counts))
         # Weights and activations must be there; a runtime may hold the weights twice while it opens the file.
         memory = Figure(weights + activations, usual, usual + weights)
+        latency = _by_fit(fits.latency, features) or _by_roofline(found.roofline)
         return Outlook(
-            _by_fit(fits.latency, features) or _by_roofline(found.roofline),
+            latency,
             _by_fit(fits.memory, features) or memory,
             _by_fit(fits.size, features) or Figure(weights, weights, weights),
+            None if latency is None else self._energy(fits.energy, features, latency),
         )
+
+    def _energy(self, fit: Fit | None, features: Mapping[str, float], latency: Figure) -> Figure | None:
+        if fit is not None:
+            found = energy_of(fit, features, Interval(latency.low, latency.mid, latency.high))
+            return Figure(found.low, found.mid, found.high)
+        budget_w = power_budget_w(self.profile)
+        if budget_w is None:
+            return None
+        return Figure(*energy_by_budget(budget_w, latency.low, latency.mid, latency.high))
+
+    def energy_parts(self, student: Placed, precision: str) -> dict[str, float]:
+        """Joules of the predicted energy by the term that causes them; empty without a fit. Errors: as predicted."""
+        fit, latency = self.fits_of(precision).energy, self.predicted(student, precision).latency
+        if fit is None or latency is None:
+            return {}
+        features = energy_features(self.pass_of(student, precision).features, latency.mid)
+        return {term: price * features[term] for term, price in fit.prices.items()}
 
     def best_known(self, student: Placed, precision: str) -> Outlook:
         """What `student` took where it was measured, else what it should take. Errors: SpecError, MeasureError."""
@@ -151,11 +179,17 @@ class Known:
             Figure(found.low_s, found.latency_s, found.high_s, measured=True),
             expected.memory if peak is None else Figure(peak, peak, peak, measured=True),
             expected.size if size is None else Figure(size, size, size, measured=True),
+            expected.energy if found.energy is None else Figure(*found.energy, measured=True),
         )
 
     def levels(self, outlook: Outlook) -> dict[str, Level]:
         """How `outlook` stands to each limit, by the limit's name; a latency at the limit's percentile."""
-        figures = {"latency_s": outlook.latency, "memory_bytes": outlook.memory, "size_bytes": outlook.size}
+        figures = {
+            "latency_s": outlook.latency,
+            "memory_bytes": outlook.memory,
+            "size_bytes": outlook.size,
+            "energy_j": outlook.energy,
+        }
         return {limit.name: _level(limit, figures[limit.quantity], self.spread) for limit in self.limits}
 
     @cached_property

@@ -55,6 +55,13 @@ class Step:
         return finite(self.after.memory.mid - self.before.memory.mid)
 
     @property
+    def energy_change_j(self) -> float | None:
+        """The predicted energy of an inference there less the one here; None when nothing is known of one."""
+        if self.before.energy is None or self.after.energy is None:
+            return None
+        return finite(self.after.energy.mid - self.before.energy.mid)
+
+    @property
     def size_change_bytes(self) -> float | None:
         """The predicted file size there less the one here."""
         return finite(self.after.size.mid - self.before.size.mid)
@@ -72,6 +79,7 @@ class Step:
             "latency_change_s": self.latency_change_s,
             "memory_change_bytes": self.memory_change_bytes,
             "size_change_bytes": self.size_change_bytes,
+            "energy_change_j": self.energy_change_j,
             "parameters_change": self.parameters_change,
             "capacity_change": self.capacity_change,
             "crossed": {name: list(levels) for name, levels in self.crossed.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgekd.sizing.explain.known import Known, Level, Outlook, Placed
@@ -14,7 +14,10 @@ from edgekd.sizing.price import warnings_from_share
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A student in one precision. `outlook` is measured where it could be, `levels` tells how it stands to limits."""
+    """A student in one precision. `outlook` is measured where it could be, `levels` tells how it stands to limits.
+
+    `energy` are the joules of the predicted energy by the term that causes them; empty where no rail told.
+    """
 
     precision: str
     outlook: Outlook
@@ -22,6 +25,7 @@ class View:
     time: TimeSplit
     memory: MemorySplit
     steps: tuple[Step, ...]
+    energy: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -32,6 +36,7 @@ class View:
             "time": self.time.to_dict(),
             "memory": self.memory.to_dict(),
             "steps": [step.to_dict() for step in self.steps],
+            "energy": dict(self.energy),
         }
 
 
@@ -110,4 +115,5 @@ def _view(known: Known, student: Placed, precision: str) -> View:
         time=time_of(known, student, precision),
         memory=memory_of(known, student, precision),
         steps=tuple(steps_of(known, student, precision)),
+        energy=known.energy_parts(student, precision),
     )

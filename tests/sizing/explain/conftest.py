@@ -25,10 +25,13 @@ def fit_of(prices: Mapping[str, float], half_width: float = 0.1) -> Fit:
     return Fit(prices, half_width, 0.86, 6)
 
 
-def fits_of(latency: Mapping[str, float]) -> Fits:
+def fits_of(latency: Mapping[str, float], energy: Fit | None = None) -> Fits:
     memory = {"one": 7e7, "weight_bytes": 1.1, "peak_activation_bytes": 2.0}
     size = {"one": 2e4, "layers": 1.6e4, "weight_bytes": 1.0}
-    return Fits(fit_of(latency), fit_of(memory, 0.02), fit_of(size, 0.02))
+    return Fits(fit_of(latency), fit_of(memory, 0.02), fit_of(size, 0.02), energy)
+
+
+ENERGY = Fit({"latency_s": 4.0, "macs": 3e-11, "traffic_bytes": 1e-10}, 0.05, 0.9, 12)
 
 
 def space_of(teacher: StudentSpec) -> list[StudentSpec]:
@@ -51,7 +54,14 @@ def families(teacher: StudentSpec, vit: StudentSpec, llama: StudentSpec) -> list
 
 @pytest.fixture
 def make_known(make_profile: Callable[..., DeviceProfile], teacher: StudentSpec) -> Callable[..., Known]:
-    def make(of: StudentSpec = teacher, *, latency: Mapping[str, float] | None = WHOLE, **changes: Any) -> Known:
+    def make(
+        of: StudentSpec = teacher,
+        *,
+        latency: Mapping[str, float] | None = WHOLE,
+        rails: bool = False,
+        **changes: Any,
+    ) -> Known:
+        energy = ENERGY if rails else None
         students = {spec.name: placed(spec, of.tokens or SEQUENCE) for spec in space_of(of)}
         known = Known(
             teacher=placed(of, SEQUENCE),
@@ -61,7 +71,7 @@ def make_known(make_profile: Callable[..., DeviceProfile], teacher: StudentSpec)
             threads=1,
             students=students,
             limits=[],
-            fits={} if latency is None else {name: fits_of(latency) for name in ("fp32", "int8")},
+            fits={} if latency is None else {name: fits_of(latency, energy) for name in ("fp32", "int8")},
             forecasts={},
             measurements={},
             chosen=None,

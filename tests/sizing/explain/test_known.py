@@ -1,5 +1,6 @@
 """What is known: by prediction, by measurement, and against the limits."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from edgekd.cost.count import count, parameters
 from edgekd.cost.predict import predict, predict_memory
 from edgekd.device import DeviceProfile
 from edgekd.sizing.explain.known import Figure, Known, Outlook, finite, placed
+from edgekd.sizing.explain.steps import steps_of
 from edgekd.sizing.forecast import Measurement
 from edgekd.sizing.limits import Limit
 from edgekd.sizing.price import vocabulary_parameters
@@ -101,6 +103,34 @@ def test_the_feasible_keep_every_limit_in_some_precision(make_known: Callable[..
     assert {student.name for student in known.feasible} == {name for name, high in sizes.items() if high <= middle}
     assert [student.capacity for student in known.feasible] == sorted(student.capacity for student in known.feasible)
     assert known.keeps_all(known.feasible[0])[-1] == "int8"
+
+
+def test_energy_follows_from_the_latency_the_macs_and_the_bytes(make_known: Callable[..., Known]) -> None:
+    known = make_known(limits=[Limit("energy", "energy_j", 1.0)])
+    student = next(iter(known.students.values()))
+    assert known.predicted(student, "fp32").energy is None
+    assert known.levels(known.predicted(student, "fp32")) == {"energy": "unknown"}
+    known = make_known(limits=[Limit("energy", "energy_j", 1.0)], rails=True)
+    outlook, features = known.predicted(student, "fp32"), known.pass_of(student, "fp32").features
+    latency, energy = outlook.latency, outlook.energy
+    assert latency is not None
+    assert energy is not None
+    counted = 3e-11 * features["macs"] + 1e-10 * (features["weight_bytes"] + features["activation_bytes"])
+    assert energy.mid == pytest.approx(4 * latency.mid + counted)
+    assert energy.high == pytest.approx((4 * latency.high + counted) * math.exp(0.05))
+    assert known.levels(outlook) == {"energy": "kept"}
+    parts = known.energy_parts(student, "fp32")
+    assert sum(parts.values()) == pytest.approx(energy.mid)
+    assert parts["latency_s"] == pytest.approx(4 * latency.mid)
+    assert make_known().energy_parts(student, "fp32") == {}
+    assert outlook.to_dict()["energy_j"] == energy.to_dict()
+    found = Measurement(0.002, 0.03, 0.0019, 0.0021, None, None, 0.5, 0.4, 0.6, "VDD_IN")
+    known = replace(known, measurements={f"{student.name}-fp32": found})
+    assert known.best_known(student, "fp32").energy == Figure(0.4, 0.5, 0.6, measured=True)
+    (step, *_) = steps_of(known, student, "fp32")
+    after = known.predicted(step.to.student, step.to.precision).energy
+    assert after is not None
+    assert step.energy_change_j == pytest.approx(after.mid - energy.mid)
 
 
 def test_a_stored_forecast_is_not_counted_again(make_known: Callable[..., Known]) -> None:
