@@ -66,7 +66,7 @@ def expanding(python: str, place: str, packed: str, part: str, *, size: int, dig
 
 
 class Packing:
-    """The compressed form of the `size` bytes of `stream`, made when it is first asked for, in a file that is nameless.
+    """The compressed form of the `size` bytes of `stream`, made when it is first asked for, in a file without a name.
 
     A context manager that ends the file. `over` says that the file is to be sent as it is after all.
     """
