@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,10 @@ from test_upload import DF, Scripted, small_disk, through
 from edgekd.errors import DiskFull, HostTimeout, LinkLost, StorageError
 from edgekd.hosts import compression, upload
 from edgekd.hosts.base import Completed
+from edgekd.hosts.board_scripts import BLOCK_BYTES
 from edgekd.hosts.compression import EXPAND, LEAST_BYTES, Packing, expanding
 from edgekd.hosts.open import open_host
-from tests.lab.chaos import ChaosProxy, Faults
+from tests.lab.chaos import NONE, ChaosProxy, Faults
 
 __all__ = ["small_disk"]
 
@@ -81,6 +83,16 @@ class Folder:
 
     def files(self) -> list[str]:
         return sorted(path.name for path in (self.root / "blobs").iterdir())
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+# Given are -I -S -c, the program, and then place, packed, part, size and digest.
+HALF = 'head -c 1000000 /dev/urandom > "$7"'
 
 
 def bring(board: Any, model: Path) -> bool:
@@ -193,6 +205,57 @@ def test_cut_upload_goes_on_by_itself_and_sends_the_rest_alone(
     assert [path.name for path in (tmp_path / "work" / "blobs").iterdir()] == ["m.onnx"]
 
 
+def test_upload_goes_on_where_another_program_left_its_compressed_form(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(mixed(SIZE))
+    board = Folder(tmp_path / "work")
+    digest, packed = hashlib.sha256(model.read_bytes()).hexdigest()[:16], zlib.compress(model.read_bytes(), 1)
+    (tmp_path / "work" / "blobs").mkdir()
+    (tmp_path / "work" / f"{PLACE}.{digest}.z.part").write_bytes(packed[: 2 * BLOCK_BYTES + 1000])
+    assert bring(board, model) is True
+    assert board.sent == len(packed) - 2 * BLOCK_BYTES
+    assert (tmp_path / "work" / PLACE).read_bytes() == model.read_bytes()
+    assert board.files() == ["m.onnx"]
+
+
+PUTS = """
+import sys
+from pathlib import Path
+from edgekd.hosts.grammar import SshAddress
+from edgekd.hosts.ssh import SshHost
+from edgekd.hosts.target import Hop, Login
+port, user, key, known, work, python, model, place = sys.argv[1:]
+hop = Hop(SshAddress("127.0.0.1", int(port), user), Login(Path(key)), Path(known))
+with SshHost([hop], workspace=work, python=python) as host:
+    host.put(Path(model), place)
+"""
+
+
+@pytest.mark.parametrize(("kind", "least"), [("z", 2 * BLOCK_BYTES), ("x", 1)], ids=["sending", "expanding"])
+def test_client_that_is_killed_leaves_nothing_that_counts_and_the_next_one_ends_it(
+    kind: str, least: int, board: Any, tmp_path: Path
+) -> None:
+    model, blobs = tmp_path / "model.onnx", tmp_path / "work" / "blobs"
+    model.write_bytes(mixed(3 * SIZE))
+    slow = program(tmp_path / "python", f'{HALF}; sleep 2; exec "{sys.executable}" "$@"')
+    with ChaosProxy(board.port, Faults(bytes_per_s=1e6)) as wire, through(wire, board, tmp_path) as host:
+        argv = [wire.port, board.user, board.key, tmp_path / "known_hosts", tmp_path / "work", slow, model, PLACE]
+        client = subprocess.Popen([sys.executable, "-c", PUTS, *map(str, argv)])
+        part = blobs / f"m.onnx.{hashlib.sha256(model.read_bytes()).hexdigest()[:16]}.{kind}.part"
+        end = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size >= least):
+            assert client.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        client.kill()
+        client.wait()
+        assert not (blobs / "m.onnx").exists()
+        wire.faults = NONE
+        host.put(model, PLACE)
+        assert (blobs / "m.onnx").read_bytes() == model.read_bytes()
+        assert host.put(model, PLACE) is False
+
+
 def test_part_of_another_compressor_is_begun_anew(model: Path, tmp_path: Path) -> None:
     board = Folder(tmp_path / "work")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
@@ -202,16 +265,6 @@ def test_part_of_another_compressor_is_begun_anew(model: Path, tmp_path: Path) -
     assert bring(board, model) is True
     assert (tmp_path / "work" / PLACE).read_bytes() == model.read_bytes()
     assert board.files() == ["m.onnx"]
-
-
-def program(path: Path, text: str) -> str:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-# Given are -I -S -c, the program, and then place, packed, part, size and digest.
-HALF = 'head -c 1000000 /dev/urandom > "$7"'
 
 
 def test_expansion_that_hangs_leaves_nothing_that_counts_and_is_begun_anew(
