@@ -18,8 +18,10 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra(error.name or "numpy", "export") from None
 
-# Values kept of each weight, repeated to fill a large one. Our choice: a prime, so that rows of a matrix differ.
-POOL = 8191
+# Values kept of each weight, repeated to fill a large one. Our choice: a prime, so that rows of a matrix differ, and so
+# few that zlib finds them again within its window of 32 KiB, also where three matrices were put side by side. Then an
+# untrained student is sent to a board in no time.
+POOL = 1021
 
 Place = tuple[int, int, int]
 """Of the same item in another layer or graph: which graph, which repeated block of it, which index."""

@@ -246,7 +246,7 @@ class Pool:
 
     def written(self, name: str, folder: Path) -> Path:
         """Its ONNX file in `folder`, made when it is not there. Errors: ExportError."""
-        from edgekd.export.onnx import export_onnx
+        from edgekd.export.untrained import export_untrained
         from edgekd.students.build import build
 
         spec, precision, _ = self._by_name[name]
@@ -254,7 +254,7 @@ class Pool:
         if path.exists():
             return path
         if not isinstance(spec, StudentSpec):
-            export_onnx(build(spec, None, seed=0), path, kind="image")
+            export_untrained(build(spec, None, seed=0), path, kind="image")
             return path
         self._template(precision).write(spec, path)
         return path

@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "runner"))
 
 import chaos
 import overhead
+import untrained
 import upload
 from loopback import Loopback, loopback
 
+from edgekd.hosts.by_shell import ByShell
 from tests.lab import sshd
+from tests.lab.chaos import ChaosProxy
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,35 @@ def test_pairs_are_compared_pair_by_pair() -> None:
 def test_rates_are_compared_pair_by_pair() -> None:
     found = upload.Upload(10, [2.0, 30.0, 4.0], [1.0, 10.0, 8.0], 1000, 20).numbers()
     assert (found["ratio"], found["low"], found["high"]) == (2.0, 0.5, 3.0)
+
+
+def test_uploads_of_untrained_students_are_compared_pair_by_pair() -> None:
+    slow, quick = [untrained.Sent(1000, s) for s in (8.0, 10.0, 30.0)], [untrained.Sent(10, s) for s in (4.0, 1.0, 1.0)]
+    found = untrained.Turns("student", 990, slow, quick).numbers()
+    assert (found["faster"], found["low"], found["high"]) == (10.0, 2.0, 30.0)
+    assert (found["whole_bytes"], found["packed_bytes"]) == (1000, 10)
+
+
+def test_a_file_is_sent_whole_and_compressed_and_removed_in_between(place: Loopback, tmp_path: Path) -> None:
+    path = tmp_path / "student.onnx"
+    path.write_bytes(bytes(range(251)) * 8000)
+    size = path.stat().st_size
+    with ChaosProxy(place.board.port) as proxy, place.open("ways", port=proxy.port) as host:
+        assert isinstance(host, ByShell)
+        found = untrained.in_turns(host, proxy, "student", path, 2)
+    assert all(one.sent_bytes > size for one in found.whole)
+    assert all(one.sent_bytes < 0.05 * size for one in found.packed)
+    assert len(found.whole) == len(found.packed) == 2
+
+
+def test_random_weights_do_not_shrink(tmp_path: Path) -> None:
+    values = np.zeros((300, 300), np.float32)
+    tensor = numpy_helper.from_array(values, "w")
+    path = tmp_path / "m.onnx"
+    out = helper.make_tensor_value_info("out", 1, [300, 300])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["out"])], "g", [], [out], [tensor])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    assert 0.8 < untrained.random_weights(path)["shrinks_to"] < 1
 
 
 def test_faults_repeat_with_the_seed_and_cover_a_whole_run() -> None:

@@ -138,6 +138,15 @@ def test_file_comes_back_as_it_was_put_and_is_sent_once(host: Host, tmp_path: Pa
     assert host.read("blobs/a.bin", max_bytes=len(data))[-1:] == b"!"
 
 
+def test_file_that_shrinks_well_arrives_whole_and_is_sent_once(host: Host, tmp_path: Path) -> None:
+    data = bytes(range(251)) * 10_000
+    local = tmp_path / "local.bin"
+    local.write_bytes(data)
+    assert host.put(local, "blobs/a.bin") is True
+    assert host.read("blobs/a.bin", max_bytes=len(data)) == data
+    assert host.put(local, "blobs/a.bin") is False
+
+
 def test_missing_local_file_is_an_input_error(host: Host, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         host.put(tmp_path / "absent", "blobs/absent")

@@ -157,9 +157,9 @@ def test_board_that_vanished_in_an_upload_is_looked_for_again(
     attempts: list[str] = []
     once = upload._bring_once
 
-    def counted(board: Any, content: Any, place: str, end: float) -> bool:
+    def counted(board: Any, content: Any, place: str, end: float, packing: Any) -> bool:
         attempts.append(place)
-        return once(board, content, place, end)
+        return once(board, content, place, end, packing)
 
     monkeypatch.setattr(upload, "_bring_once", counted)
     monkeypatch.setattr(upload, "_PAUSE_S", 0.01)
