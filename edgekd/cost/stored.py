@@ -6,6 +6,7 @@ the prices came from. Nothing here needs NumPy.
 History of the format
     1.0  first.
     1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it; `phase`.
+    1.2  `by_size` of that level: how much students of each size feel what slows the sentinel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edgekd.record import HostFacts, Runtime
 from edgekd.student import Precision
 from edgekd.text import printable
 
-SCHEMA_VERSION, READ_VERSIONS = "1.1", ("1.0", "1.1")
+SCHEMA_VERSION, READ_VERSIONS = "1.2", ("1.0", "1.1", "1.2")
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 
@@ -42,16 +43,25 @@ class LeftOut(Model):
     covered: Share
 
 
+class SizeSensitivity(Model):
+    """By which power of the sentinel's slowness students were slower whose least time is exp(`log_s`) seconds."""
+
+    log_s: float
+    power: Amount
+
+
 class SentinelLevel(Model):
     """The curve of the sentinel's undisturbed time over the time of the student before it; see bench.windows.Curve.
 
-    All four are natural logarithms of seconds, `rise` of a ratio.
+    All four are natural logarithms of seconds, `rise` of a ratio. `by_size` is in rising order; without any, as in
+    files before 1.2, students of all sizes have the `sensitivity` of the calibration.
     """
 
     low: float
     rise: Amount
     middle: float
     floor: float
+    by_size: list[SizeSensitivity] = Field(default_factory=list)
 
 
 class Calibration(Model):
@@ -113,7 +123,7 @@ class Calibration(Model):
 class CalibrationFile(Model):
     """All calibrations of one board."""
 
-    schema_version: Literal["1.0", "1.1"] = "1.1"
+    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
     kind: Literal["calibration"] = "calibration"
     calibrations: list[Calibration]
 
