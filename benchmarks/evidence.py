@@ -37,9 +37,17 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _portable(word: str) -> str:
+    """A word of the command line as others may type it: where this machine keeps a folder is nothing to them."""
+    path, root = Path(word), RESULTS.parents[1]
+    if not path.is_absolute():
+        return word
+    return str(path.relative_to(root)) if path.is_relative_to(root) else "FOLDER"
+
+
 def write_results(name: str, title: str, text: str, numbers: dict[str, Any], host: HostFacts) -> None:
     """Store results/NAME/README.md and results/NAME/result.json, and print the former."""
-    command, date = shlex.join(["python", *sys.argv]), datetime.now(UTC).date().isoformat()
+    command, date = shlex.join(["python", *map(_portable, sys.argv)]), datetime.now(UTC).date().isoformat()
     versions = {"python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
     processor = f"{host.cpu or 'unknown processor'} ({host.machine}, {host.cores} cores)"
     used = ", ".join(f"{library} {found}" for library, found in versions.items())

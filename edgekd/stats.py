@@ -238,6 +238,21 @@ def median_deviation(values: Sequence[float]) -> float:
     return median(abs(value - centre) for value in values)
 
 
+def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Where half of the `weights`, all above 0, lie below; the median if all are equal.
+
+    Each value stands at the middle of its weight; between two it is in proportion.
+    """
+    ordered = sorted(zip(values, weights, strict=True))
+    half, below, last = sum(weights) / 2, 0.0, None
+    for value, weight in ordered:
+        place = below + weight / 2
+        if place >= half:
+            return value if last is None else last[0] + (value - last[0]) * (half - last[1]) / (place - last[1])
+        below, last = below + weight, (value, place)
+    return ordered[-1][0]
+
+
 def drift(samples: Sequence[int]) -> float:
     """How much the median of the last third is above that of the first, as a share; 0 for fewer than 9 samples."""
     third = len(samples) // 3

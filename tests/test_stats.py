@@ -157,6 +157,17 @@ def test_median_deviation_drift_and_rule_of_three_have_known_answers() -> None:
     assert stats.unseen_rate(60, 0.95) == pytest.approx(3 / 60, rel=2e-3)
 
 
+def test_a_weighted_median_has_half_of_the_weight_on_either_side() -> None:
+    assert stats.weighted_median([5.0, 1.0, 3.0], [1.0, 1.0, 1.0]) == 3
+    assert stats.weighted_median([1.0, 2.0, 3.0, 9.0], [1.0] * 4) == pytest.approx(2.5)
+    assert stats.weighted_median([7.0], [0.2]) == 7
+    # A value of little weight hardly moves it, one of much takes it over.
+    assert stats.weighted_median([1.0, 2.0, 9.0], [1.0, 1.0, 0.01]) == pytest.approx(1.505)
+    assert stats.weighted_median([1.0, 2.0, 9.0], [1.0, 1.0, 50.0]) == pytest.approx(2 + 7 * 24.5 / 25.5)
+    assert stats.weighted_median([1.0, 2.0], [50.0, 1.0]) == pytest.approx(1 + 0.5 / 25.5)
+    assert stats.weighted_median([1.0, 1.0, 2.0], [3.0, 3.0, 1.0]) == 1
+
+
 def test_dispersion_is_the_variance_ratio_and_is_raised_only_above_its_threshold() -> None:
     assert stats.dispersion([5] * 10, [100] * 10) == 1
     assert (

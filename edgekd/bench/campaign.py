@@ -27,6 +27,7 @@ from edgekd.bench.windows import Findings, Level, Visit, findings
 from edgekd.errors import MeasureError, RecordError
 from edgekd.hosts.base import Host
 from edgekd.record import Artifact, PairedRecord, PairedRun, read_record, write_record
+from edgekd.stats import weighted_median
 
 LEAST_ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
 MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model of the machine
@@ -45,8 +46,9 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all believed visits of one student say together: its undisturbed time, with a relative standard error.
+    """What the visits of one student say together: its undisturbed time, with a relative standard error.
 
+    `visits` are those that were believed; of one thread, others that the sentinel explains count a little.
     `energy` is that of one inference; None where no rail told.
     """
 
@@ -223,9 +225,12 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
             time_s, error = several.least_s([record.run for record in own], level_s, found.sensitivity)
             measured[name] = _measured(name, time_s, error, len(own), own)
         else:
-            times_s = [found.undisturbed_s(visits, index) for index in believed or indices]
-            errors = [visits[index].error for index in believed or indices]
-            measured[name] = _joined(name, times_s, errors, own)
+            counted = [index for index in indices if found.weight(index)] or indices
+            times_s = [found.undisturbed_s(visits, index) for index in counted]
+            errors = [visits[index].error for index in counted]
+            weights = [found.weight(index) or 1.0 for index in counted]
+            joined = _joined(name, times_s, weights, errors, own)
+            measured[name] = replace(joined, visits=len(believed or indices))
         energy = energy_of([records[index].run for index in believed or indices])
         measured[name] = replace(measured[name], energy=energy)
     quiet_s = found.curve.level_s(USUAL_STUDENT * math.exp(found.curve.floor))
@@ -251,13 +256,20 @@ def _of_threads(
     return replace(found, sensitivity=several.steadiest(runs, levels_s, found.sensitivity))
 
 
-def _joined(name: str, times_s: Sequence[float], errors: Sequence[float], records: Sequence[PairedRecord]) -> Measured:
-    """The median over visits. A visit's own error cannot know what was the same during all of it; repetition can."""
+def _joined(
+    name: str, times_s: Sequence[float], weights: Sequence[float], errors: Sequence[float],
+    records: Sequence[PairedRecord],
+) -> Measured:  # fmt: skip
+    """The weighted median over visits. A visit's own error cannot know what was the same during all of it.
+
+    Repetition can. Source of how many visits the weights stand for: Kish 1965, the effective sample size.
+    """
     logs = [math.log(time_s) for time_s in times_s]
-    middle = median(logs)
+    middle = weighted_median(logs, weights)
     within = median(errors)
-    between = _NORMAL * median(abs(value - middle) for value in logs) if len(logs) > 2 else 0.0
-    error = max(within, between) / math.sqrt(len(logs))
+    between = _NORMAL * weighted_median([abs(value - middle) for value in logs], weights) if len(logs) > 2 else 0.0
+    count = sum(weights) ** 2 / sum(weight**2 for weight in weights)
+    error = max(within, between) / math.sqrt(count)
     return _measured(name, math.exp(middle), error, len(logs), records)
 
 

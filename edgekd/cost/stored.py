@@ -5,8 +5,9 @@ the prices came from. Nothing here needs NumPy.
 
 History of the format
     1.0  first.
-    1.2  `energy`, the fit of the joules of an inference, with its `rail` and how well it did.
     1.1  `level` of calibrations: the sentinel's undisturbed time by the size of the student before it; `phase`.
+    1.2  `energy`, the fit of the joules of an inference, with its `rail` and how well it did. `by_size` of the level:
+         how much students of each size feel what slows the sentinel.
 """
 
 from __future__ import annotations
@@ -43,16 +44,25 @@ class LeftOut(Model):
     covered: Share
 
 
+class SizeSensitivity(Model):
+    """By which power of the sentinel's slowness students were slower whose least time is exp(`log_s`) seconds."""
+
+    log_s: float
+    power: Amount
+
+
 class SentinelLevel(Model):
     """The curve of the sentinel's undisturbed time over the time of the student before it; see bench.windows.Curve.
 
-    All four are natural logarithms of seconds, `rise` of a ratio.
+    All four are natural logarithms of seconds, `rise` of a ratio. `by_size` is in rising order; without any, as in
+    files before 1.2, students of all sizes have the `sensitivity` of the calibration.
     """
 
     low: float
     rise: Amount
     middle: float
     floor: float
+    by_size: list[SizeSensitivity] = Field(default_factory=list)
 
 
 class Calibration(Model):

@@ -22,6 +22,7 @@ from edgekd.cost.stored import (
     Calibration,
     LeftOut,
     SentinelLevel,
+    SizeSensitivity,
     read_calibrations,
     with_calibration,
     write_calibrations,
@@ -179,7 +180,8 @@ def level_of(calibration: Calibration) -> Level | None:
     found = calibration.level
     if found is None:
         return None
-    return Level(Curve(found.low, found.rise, found.middle, found.floor), calibration.sensitivity)
+    by_size = tuple((one.log_s, one.power) for one in found.by_size)
+    return Level(Curve(found.low, found.rise, found.middle, found.floor), calibration.sensitivity, by_size)
 
 
 def _measured(
@@ -235,7 +237,10 @@ def _calibration(
         measured=datetime.now(UTC).date().isoformat(), runtime=record.runtime,
         host=record.host.model_copy(update={"vitals": []}),
         quiet_sentinel_s=answer.quiet_s, quiet_error=answer.quiet_error, sensitivity=answer.findings.sensitivity,
-        level=SentinelLevel(low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor),
+        level=SentinelLevel(
+            low=curve.low, rise=curve.rise, middle=curve.middle, floor=curve.floor,
+            by_size=[SizeSensitivity(log_s=size, power=power) for size, power in answer.findings.by_size],
+        ),
         latency=fitted.to_dict(), memory=None if remembered is None else remembered.to_dict(),
         energy=energy_fit(energy).to_dict() if energy else None, rail=_rail(own) if energy else None,
         energy_left_out=left_out(energy, energy_fit) if energy else None, left_out=left_out(latency),
@@ -292,7 +297,8 @@ def _notes(answer: Answer, fitted: Fit) -> list[str]:
     notes = []
     for window in answer.findings.windows:
         first, last, slower = window.first + 1, window.last + 1, window.slower
-        notes.append(f"visits {first} to {last} of {len(answer.visits)} ran {slower:.2f} times as slow; not believed")
+        where = f"visits {first} to {last} of {len(answer.visits)}"
+        notes.append(f"{where} ran {slower:.2f} times as slow; they count little, or not at all")
     if answer.repeated:
         notes.append(f"{answer.repeated} visits were made again because of what stood out")
     if answer.unsettled:

@@ -111,6 +111,20 @@ def test_a_board_that_throttles_in_the_middle_is_detected_and_its_windows_measur
         assert found.measured[name].latency_s == pytest.approx(1e-3 * (index + 1))
 
 
+def test_small_and_large_students_that_feel_a_busy_board_differently_have_their_quiet_times(tmp_path: Path) -> None:
+    # Of seven visits two find the board quiet, the others a sentinel that is 1.2 times slower. Large students are then
+    # slower by 1.2 to the power of 1.3, small ones by its power 0.2.
+    def slower(visit: int) -> float:
+        return 1.2 if visit // 6 % 4 else 1.0
+
+    sizes = {"s0": 1, "s1": 2, "s2": 3, "s39": 40, "s59": 60, "s79": 80}
+    host = board(slower, lambda name, visit: slower(visit) ** (0.3 if sizes[name] > 3 else -0.8))
+    found = campaign(host, tmp_path, budget_s=60.0).run(list(sizes))
+    times_s = [found.measured[name].latency_s for name in sizes]
+    assert times_s == pytest.approx([1e-3 * size for size in sizes.values()], rel=0.03)
+    assert found.findings.windows == ()
+
+
 def test_a_student_whose_visits_disagree_is_measured_again_and_the_odd_one_does_not_count(tmp_path: Path) -> None:
     host = board(lambda _: 1.0, lambda name, visit: 1.5 if name == "s2" and visit < 6 else 1.0)
     found = campaign(host, tmp_path).run(NAMES)

@@ -5,7 +5,18 @@ from statistics import median
 
 import pytest
 
-from edgekd.bench.windows import SLOWER_BY, USUAL_SENSITIVITY, Level, Visit, curve_of, findings, sensitivity_of
+from edgekd.bench.windows import (
+    MOST_SENSITIVE,
+    SLOWER_BY,
+    USUAL_SENSITIVITY,
+    Level,
+    Visit,
+    curve_of,
+    findings,
+    sensitivities,
+    sensitivity_at,
+    sensitivity_of,
+)
 
 
 def visits_of(students: int, rounds: int, seed: int, noise: float = 0.02) -> list[Visit]:
@@ -157,3 +168,68 @@ def test_a_stretch_that_only_the_students_felt_is_found_by_repetition(first: int
 @pytest.mark.parametrize("seed", range(10))
 def test_repetition_alone_makes_no_window(seed: int) -> None:
     assert findings(visits_of(20, 4, seed, noise=0.03)).windows == ()
+
+
+def of_two_kinds(seed: int) -> tuple[list[Visit], dict[str, float]]:
+    """Small students that feel a disturbance by its power 0.3 and large ones by its power 1.3, with their true times."""
+    draw, visits = random.Random(seed), []
+    true_s = {f"s{number}": 5e-4 * 1.35**number for number in range(20)}
+    for _ in range(5):
+        for name, time_s in true_s.items():
+            level, power = draw.choice([1.0, 1.1, 1.5]), 0.3 if time_s < 5e-3 else 1.3
+            noise = draw.lognormvariate(0, 0.01)
+            visits.append(Visit(name, time_s * level**power * noise, 3e-4 * level * draw.lognormvariate(0, 0.01), 0.01))
+    return visits, true_s
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_students_of_a_size_have_a_sensitivity_of_their_own(seed: int) -> None:
+    visits, true_s = of_two_kinds(seed)
+    found = findings(visits)
+    small, large = (sensitivity_at(found.by_size, time_s, 0.5) for time_s in (1e-3, 5e-2))
+    assert small == pytest.approx(0.3, abs=0.06)
+    assert large == pytest.approx(1.3, abs=0.06)
+    ends = [index for index, visit in enumerate(visits) if not 2e-3 < true_s[visit.name] < 1.5e-2]
+    errors = [abs(found.undisturbed_s(visits, index) / true_s[visits[index].name] - 1) for index in ends]
+    assert max(errors) < 0.08
+    one_for_all = [
+        abs(visits[index].model_s * found.disturbances[index] ** -found.sensitivity / true_s[visits[index].name] - 1)
+        for index in ends
+    ]
+    assert max(one_for_all) > 2 * max(errors)
+
+
+def test_a_known_level_brings_its_sensitivities_with_it() -> None:
+    visits, _ = of_two_kinds(seed=7)
+    first = findings(visits)
+    again = findings(visits[:20], Level(first.curve, first.sensitivity, first.by_size))
+    assert again.by_size == first.by_size
+    assert again.shares == pytest.approx(first.shares[:20], abs=0.1)  # least times of one visit, not of five
+    plain = findings(visits[:20], Level(first.curve, 0.4))
+    assert plain.by_size == ()
+    assert set(plain.shares) == {0.4}
+
+
+def test_a_sensitivity_is_interpolated_by_size_and_bounded() -> None:
+    assert sensitivity_at((), 1.0, 0.7) == 0.7
+    sizes = ((0.0, 0.2), (1.0, 0.6), (2.0, 0.4))
+    found = [sensitivity_at(sizes, time_s, 0.5) for time_s in (0.1, 1.0, 2.718281828**0.5, 2.718281828**1.5, 99.0)]
+    assert found == pytest.approx([0.2, 0.2, 0.4, 0.5, 0.4])
+    wild = [Visit("a", level**5, level, 0.01) for level in (1.0, 1.5, 2.0)]
+    least_s = {"a": 1.0}
+    assert sensitivities(wild, [1.0, 1.5, 2.0], least_s, 0.5) == ((0.0, MOST_SENSITIVE),)
+    assert sensitivities(wild, [1.0, 1.0, 1.0], least_s, 0.5) == ((0.0, pytest.approx(0.5)),)
+
+
+def test_a_visit_counts_the_less_the_more_it_was_disturbed_and_not_at_all_unexplained() -> None:
+    visits = visits_of(10, 3, seed=9, noise=0.0)
+    wrong = Visit(visits[17].name, visits[17].model_s * 1.4, visits[17].level_s, 0.01)
+    levels = {3: 1.2, 5: 2.0}
+    changed = [
+        Visit(visit.name, visit.model_s, visit.level_s * levels.get(index, 1.0), visit.error)
+        for index, visit in enumerate([*visits[:17], wrong, *visits[18:]])
+    ]
+    found = findings(changed)
+    weights = [found.weight(index) for index in range(len(changed))]
+    assert (weights[0], weights[17]) == (1.0, 0.0)
+    assert 0 < weights[5] < 0.1 < weights[3] < 1

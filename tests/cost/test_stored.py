@@ -13,6 +13,7 @@ from edgekd.cost.stored import (
     Calibration,
     LeftOut,
     SentinelLevel,
+    SizeSensitivity,
     read_calibrations,
     with_calibration,
     write_calibrations,
@@ -104,3 +105,18 @@ def test_a_file_from_before_levels_were_kept_is_read(tmp_path: Path) -> None:
     del table["calibrations"][0]["level"]
     path.write_text(json.dumps(table | {"schema_version": "1.0"}))
     assert read_calibrations(path) == [calibration()]
+
+
+def test_sensitivities_by_size_come_back_and_files_from_before_have_none(tmp_path: Path) -> None:
+    sizes = [SizeSensitivity(log_s=-7.0, power=0.4), SizeSensitivity(log_s=-5.0, power=1.3)]
+    level = SentinelLevel(low=-8.2, rise=0.3, middle=-5.0, floor=-8.2, by_size=sizes)
+    path = tmp_path / "c.json"
+    write_calibrations([calibration(level=level)], path)
+    table = json.loads(path.read_text())
+    assert table["schema_version"] == "1.2"
+    assert read_calibrations(path)[0].level == level
+    del table["calibrations"][0]["level"]["by_size"]
+    path.write_text(json.dumps(table | {"schema_version": "1.1"}))
+    before = read_calibrations(path)[0].level
+    assert before is not None
+    assert before == SentinelLevel(low=-8.2, rise=0.3, middle=-5.0, floor=-8.2)
