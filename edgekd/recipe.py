@@ -64,8 +64,9 @@ class Teacher(Model):
 class Data(Model):
     """The data set. `source` is a folder or file, hub:ID, or sklearn:digits; train, validation and test name its parts.
 
-    In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
-    validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
+    In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text) or folders of images by class, on the hub they
+    are splits. A missing validation or test part is cut from the training part (`validation_share`, `test_share`, drawn
+    with `seed`).
     `label` may name several columns of 0 and 1 for multi-label-classification, or a cell holds labels between
     `label_separator`; for token-classification `text` and `label` hold lists. `otherwise` is used when `source` is a
     local path that does not exist. At most `max_leakage` of the test part may
