@@ -10,6 +10,7 @@ from edgekd.data.examples import Kind
 from edgekd.data.folders import entries, folder_part, holds_classes
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
 from edgekd.data.parts import Part, part_from_table, refuse_same, unlabelled, wanted_columns
+from edgekd.data.saved import is_saved, read_saved
 from edgekd.data.tables import file_text, read_table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
@@ -25,6 +26,7 @@ FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
     ".txt": "text",
     ".text": "text",
     ".conll": "conll",
@@ -50,6 +52,9 @@ def local_parts(
 
     def read(name: str, kind: Kind | None) -> Part:
         path = places[name]
+        if is_saved(path) and data.format in (None, "arrow"):
+            table = read_saved(path, wanted_columns(data))
+            return part_from_table(path.name or folder.resolve().name, table, data, kind, path, labelling)
         if not (path.is_dir() and _by_class(data, kind, labelling)):
             return _part(path, data, kind, labelling)
         # A link may lead to what counts for the content of the data set: edgekd.pipeline.context.data_facts.
@@ -76,7 +81,7 @@ def _unused(folder: Path, data: Data, places: dict[str, Path]) -> list[str]:
     Where the folders in `folder` are the classes, notes on files beside them.
     """
     used, train = list(places.values()), places["train"]
-    if train == folder:
+    if train == folder and not is_saved(folder):
         loose = [path for path in entries(folder) if not path.is_dir() and path not in used]
         return [f"{printable(path.name)} is not used: it is in no folder of a class." for path in loose]
     missing = [part for part in NAMES if part not in places]
@@ -91,15 +96,21 @@ def _unused(folder: Path, data: Data, places: dict[str, Path]) -> list[str]:
 
 
 def _places(folder: Path, data: Data, by_class: bool) -> dict[str, Path]:
-    """The file of each part that there is; `by_class`, where no file is called like a training part, the folder."""
+    """The file of each part that there is; where no file is called like a training part, the folder.
+
+    Folders are data sets that were saved, or `by_class` images.
+    """
     if data.train is not None:
         return _named_places(folder, data, folder / data.train)
     named = {name: path for name, path in (("validation", data.validation), ("test", data.test)) if path is not None}
     places = {name: folder / path for name, path in named.items()}
     places |= _only(folder, {part: _guesses(folder, part, data.format) for part in NAMES if part not in places})
-    if by_class and "train" not in places:
-        found = _only(folder, {part: _folders_called(folder, part) for part in NAMES if part not in places})
-        if not found and _is_training_part(folder):
+    if "train" not in places:
+        called = {part: _folders_called(folder, part) for part in NAMES if part not in places}
+        found = _only(
+            folder, {part: [at for at in paths if by_class or is_saved(at)] for part, paths in called.items()}
+        )
+        if not found and (is_saved(folder) or (by_class and _is_training_part(folder))):
             found = {"train": folder}
         places |= found
     if "train" not in places:
@@ -164,7 +175,8 @@ def _part(path: Path, data: Data, kind: Kind | None, labelling: Labelling) -> Pa
         raise DataError(f"{path}: is a folder, expected a file. Only images of one class each may be in folders")
     if form is None:
         raise DataError(
-            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, idx or conll"
+            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, arrow, idx or "
+            "conll"
         )
     if form == "text" and labelling == "none":
         return _lines_part(path)
