@@ -16,6 +16,13 @@ from edgekd.errors import EdgekdError, InputError, RecordError, StorageError
 MAX_JSON_BYTES = 256 * 2**20
 _UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # the names that `write_bytes` gives while it writes
 
+_LITTER = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of that name is what systems and archives leave behind, and never data."""
+    return name.lower() in _LITTER or name.startswith("._")
+
 
 def sha256_of_bytes(data: bytes) -> str:
     """Hex SHA-256 of `data`."""

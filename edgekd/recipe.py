@@ -64,8 +64,9 @@ class Teacher(Model):
 class Data(Model):
     """The data set. `source` is a folder or file, hub:ID, or sklearn:digits; train, validation and test name its parts.
 
-    In a folder the parts are files (CSV, TSV, JSONL, Parquet, idx, text), on the hub they are splits. A missing
-    validation or test part is cut from the training part (`validation_share`, `test_share`, drawn with `seed`).
+    In a folder the parts are files (CSV, TSV, JSONL, Parquet, Arrow, idx, text), folders of images by class, or what
+    save_to_disk wrote; on the hub they are splits. A missing validation or test part is cut from the training part
+    (`validation_share`, `test_share`, drawn with `seed`).
     `label` may name several columns of 0 and 1 for multi-label-classification, or a cell holds labels between
     `label_separator`; for token-classification `text` and `label` hold lists. `otherwise` is used when `source` is a
     local path that does not exist. At most `max_leakage` of the test part may
@@ -74,7 +75,7 @@ class Data(Model):
 
     source: str
     config: str | None = None
-    format: Literal["csv", "tsv", "jsonl", "parquet", "idx", "text", "conll"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "arrow", "idx", "text", "conll"] | None = None
     train: str | None = None
     validation: str | None = None
     test: str | None = None

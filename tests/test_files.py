@@ -41,6 +41,21 @@ def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path: Path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "deep"])
 
 
+@pytest.mark.parametrize(
+    ("name", "litter"),
+    [
+        ("Thumbs.db", True),
+        ("__MACOSX", True),
+        (".DS_Store", True),
+        ("._a.png", True),
+        (".a.png", False),
+        ("a.db", False),
+    ],
+)
+def test_what_systems_leave_behind_is_known_by_name(name: str, litter: bool) -> None:
+    assert files.is_litter(name) is litter
+
+
 def test_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be stored"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})

@@ -3,6 +3,7 @@
 History of the format of data.json
     (none)  hashes of the three parts, no schema_version.
     1.0     these, and what was found in them.
+    1.1     also how many test examples repeat another one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Any
 
 from edgekd.data.balance import balance_warnings, imbalance, refuse_unlearnable
 from edgekd.data.examples import Examples, Splits
-from edgekd.data.leakage import CHANCE_FOUND, THRESHOLD, Leak, leaks
+from edgekd.data.leakage import CHANCE_FOUND, THRESHOLD, Leak, leaks, repeats
 from edgekd.data.passages import passages
 from edgekd.errors import DataError
 from edgekd.recipe import Data
 from edgekd.text import printable
 from edgekd.units import text_from_share
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 MOST_TRUNCATED = 0.05  # our choice: as much as an accuracy may then be off for what nobody read
 
 
@@ -30,7 +31,8 @@ class Checks:
 
     `classes` are examples by part and class. `blank` are texts that hold nothing, `truncated` those that are longer
     than `max_length` tokens, by part; both are None where no tokenizer has counted. `rows` are the examples by
-    part, where classes do not count them; `cut_words` the words by part whose tag lies beyond `max_length`.
+    part, where classes do not count them; `cut_words` the words by part whose tag lies beyond `max_length`. `repeated`
+    are the test examples with the same input as one before them.
     """
 
     classes: Mapping[str, Mapping[str, int]]
@@ -41,6 +43,7 @@ class Checks:
     truncated: Mapping[str, int] | None = None
     rows: Mapping[str, int] | None = None
     cut_words: Mapping[str, int] | None = None
+    repeated: int = 0
 
     @property
     def examples(self) -> dict[str, int]:
@@ -52,6 +55,7 @@ class Checks:
         """What the user should know, the most harmful first."""
         told = [_leak_text(leak) for leak in self.leaks if leak.count]
         told += [_cut_short(leak) for leak in self.leaks if not leak.whole]
+        told += [self._repeats_text()] if self.repeated else []
         told += balance_warnings(self.classes) if len(self.classes["train"]) > 1 else []
         told += [
             f"{part}: {count} of {self.examples[part]} texts are blank. Remove them"
@@ -73,6 +77,15 @@ class Checks:
         ]
         return told
 
+    def _repeats_text(self) -> str:
+        share = text_from_share(self.repeated / self.examples["test"])
+        same = "but for case, spaces and punctuation" if self.blank else "to the pixel"
+        return (
+            f"{self.repeated} of {self.examples['test']} test examples ({share}) repeat another one of test: the same "
+            f"{same}. A second answer to one input tells nothing new, so intervals look narrower than they are. Remove "
+            "them"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         parts = list(self.classes)
@@ -85,6 +98,7 @@ class Checks:
             "leakage": [leak.to_dict() for leak in self.leaks],
             "near_duplicates": {"similarity": THRESHOLD, "chance_found": CHANCE_FOUND},
             "dropped": self.dropped,
+            "repeated": self.repeated,
             "blank": dict(self.blank),
             "max_length": self.max_length,
             "truncated": None if self.truncated is None else dict(self.truncated),
@@ -103,7 +117,7 @@ def checked(splits: Splits, data: Data) -> Checks:
     blank = {name: len(part.blank) for name, part in splits.parts.items()} if splits.kind == "text" else {}
     found = Checks(
         splits.class_counts, leaks(splits.parts), splits.dropped, blank,
-        rows={name: len(part) for name, part in splits.parts.items()},
+        rows={name: len(part) for name, part in splits.parts.items()}, repeated=repeats(splits.test),
     )  # fmt: skip
     return _unless_leaked(found, splits, data)
 
@@ -115,7 +129,8 @@ def checked_documents(splits: Splits, data: Data) -> Checks:
     """
     shared = leaks({name: passages(part) for name, part in splits.parts.items()})
     blank = dict.fromkeys(splits.parts, 0)  # those that hold nothing were left out as they were read
-    return _unless_leaked(Checks(splits.class_counts, shared, splits.dropped, blank), splits, data)
+    found = Checks(splits.class_counts, shared, splits.dropped, blank, repeated=repeats(splits.test))
+    return _unless_leaked(found, splits, data)
 
 
 def _unless_leaked(found: Checks, splits: Splits, data: Data) -> Checks:

@@ -17,6 +17,7 @@ from edgekd.data.local import NAMES, format_of
 from edgekd.data.parts import refuse_same, texts_of
 from edgekd.data.passages import without_shared
 from edgekd.data.remote import hub_source, hub_tables
+from edgekd.data.saved import is_saved, read_saved
 from edgekd.data.splitting import cut, drawn
 from edgekd.data.tables import Table, file_text, read_table
 from edgekd.errors import DataError
@@ -33,7 +34,7 @@ def load_documents(data: Data, *, base: Path = Path()) -> Splits:
     """The documents that `data` names, in three parts; `base` is the folder where relative paths start.
 
     A text file holds one document, or several with a line `<|endoftext|>` between them; a folder, those of all text
-    files in it and below. Of CSV, TSV, JSON lines, Parquet and hub data each row of the column data.text is one.
+    files in it and below. Of CSV, TSV, JSON lines, Parquet, Arrow and hub data each row of the column data.text is one.
     Missing parts are cut from the training part, which keeps whole documents. `drop_leaked` takes out of the training
     documents the passages that also stand in another part.
     Errors: DataError naming file and row; MissingExtra.
@@ -116,6 +117,8 @@ def _guess(folder: Path, part: str) -> Path | None:
 
 def _part(place: Path, data: Data, others: list[Path]) -> Examples:
     """The documents in the file or folder `place`, without those that belong to the `others` inside it."""
+    if is_saved(place):
+        return _column(place.name, read_saved(place, [data.text]), data)
     if place.is_dir():
         found = [path for path in sorted(place.rglob("*")) if path.is_file() and format_of(path) == "text"]
         files = [path for path in found if not any(other in (path, *path.parents) for other in others)]
@@ -127,7 +130,7 @@ def _part(place: Path, data: Data, others: list[Path]) -> Examples:
         return _documents(place.name, _texts(place), str(place))
     if form in (None, "idx"):
         raise DataError(
-            f"{place}: is no table of texts and no plain text, expected .txt, .csv, .tsv, .jsonl or .parquet. "
+            f"{place}: is no table of texts and no plain text, expected .txt, .csv, .tsv, .jsonl, .parquet or .arrow. "
             "Give data.format"
         )
     return _column(place.name, read_table(place, str(form), [data.text]), data)

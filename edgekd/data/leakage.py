@@ -116,6 +116,13 @@ def _alike(one: str, other: str) -> float:
     return 0.0 if one in other or other in one else jaccard(shingles(one), shingles(other))
 
 
+def repeats(part: Examples) -> int:
+    """How many examples of `part` have the same input as one before them in it. Blank texts are like nothing."""
+    blank = set(part.blank)
+    kept = [key for row, key in enumerate(part.keys) if row not in blank]
+    return len(kept) - len(set(kept))
+
+
 def without_leaked(train: Examples, others: Sequence[Examples]) -> Examples:
     """`train` without the examples that also stand in one of `others`."""
     mine, leaked = Inputs(train), np.zeros(len(train), dtype=np.bool_)

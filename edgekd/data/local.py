@@ -7,8 +7,10 @@ from pathlib import Path
 
 from edgekd.data.conll import read_conll
 from edgekd.data.examples import Kind
+from edgekd.data.folders import entries, folder_part, holds_classes
 from edgekd.data.idx import labels_beside, read_idx_images, read_idx_labels
 from edgekd.data.parts import Part, part_from_table, refuse_same, unlabelled, wanted_columns
+from edgekd.data.saved import is_saved, read_saved
 from edgekd.data.tables import file_text, read_table
 from edgekd.errors import DataError
 from edgekd.recipe import Data
@@ -24,6 +26,7 @@ FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
     ".txt": "text",
     ".text": "text",
     ".conll": "conll",
@@ -38,49 +41,113 @@ def local_parts(
     source: Path, data: Data, kind: Kind | None, labelling: Labelling = "one"
 ) -> tuple[dict[str, Part], list[str]]:
     """The parts of the data set in the file or folder `source`, and notes. Errors: DataError."""
+    folder = source.parent if source.is_file() else source
     if source.is_file():
-        if data.train is not None and source.parent / data.train != source:
+        if data.train is not None and folder / data.train != source:
             raise DataError(f"{source}: is a file and so the training part. Remove data.train, or give the folder")
-        files = _named_files(source.parent, data, source)
+        places = _named_places(folder, data, source)
     else:
-        files = _files(source, data)
-    refuse_same({part: path.name for part, path in files.items()})
-    first = _part(files["train"], data, kind, labelling)
-    rest = {name: _part(path, data, first.kind, labelling) for name, path in files.items() if name != "train"}
-    return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, files)
+        places = _places(source, data, _by_class(data, kind, labelling))
+    refuse_same({part: _within(path, folder) for part, path in places.items()})
+
+    def read(name: str, kind: Kind | None) -> Part:
+        path = places[name]
+        if is_saved(path) and data.format in (None, "arrow"):
+            table = read_saved(path, wanted_columns(data))
+            return part_from_table(path.name or folder.resolve().name, table, data, kind, path, labelling)
+        if not (path.is_dir() and _by_class(data, kind, labelling)):
+            return _part(path, data, kind, labelling)
+        # A link may lead to what counts for the content of the data set: edgekd.pipeline.context.data_facts.
+        roots = [path] if source.is_file() else [source] if getattr(data, name) is None else [source, path]
+        return folder_part(path, roots, without=list(places.values()), lenient=path == source)
+
+    first = read("train", kind)
+    rest = {name: read(name, first.kind) for name in places if name != "train"}
+    return {"train": first, **rest}, [] if source.is_file() else _unused(source, data, places)
 
 
-def _unused(folder: Path, data: Data, files: dict[str, Path]) -> list[str]:
-    """Notes on files called like a part that is cut from the training part instead, since only some were named."""
-    guesses = {part: _guesses(folder, part, data.format) for part in NAMES if part not in files}
-    paths = [path for found in guesses.values() for path in found if path not in files.values()]
+def _by_class(data: Data, kind: Kind | None, labelling: Labelling) -> bool:
+    """Whether a part may be a folder of images by class."""
+    return data.format is None and kind != "text" and labelling == "one"
+
+
+def _within(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _unused(folder: Path, data: Data, places: dict[str, Path]) -> list[str]:
+    """Notes on what is called like a part that is cut from the training part instead, since only some were named.
+
+    Where the folders in `folder` are the classes, notes on files beside them.
+    """
+    used, train = list(places.values()), places["train"]
+    if train == folder and not is_saved(folder):
+        loose = [path for path in entries(folder) if not path.is_dir() and path not in used]
+        return [f"{printable(path.name)} is not used: it is in no folder of a class." for path in loose]
+    missing = [part for part in NAMES if part not in places]
+    paths = [path for part in missing for path in _guesses(folder, part, data.format) if path not in used]
+    if train.is_dir():
+        paths += [path for part in missing for path in _folders_called(folder, part) if path not in used]
     return [
-        f"{printable(path.name)} is not used: data.train is given, and data does not name that file." for path in paths
+        f"{printable(path.name)} is not used: data.train is given, and data does not name that "
+        f"{'folder' if path.is_dir() else 'file'}."
+        for path in paths
     ]
 
 
-def _files(folder: Path, data: Data) -> dict[str, Path]:
+def _places(folder: Path, data: Data, by_class: bool) -> dict[str, Path]:
+    """The file of each part that there is; where no file is called like a training part, the folder.
+
+    Folders are data sets that were saved, or `by_class` images.
+    """
     if data.train is not None:
-        return _named_files(folder, data, folder / data.train)
+        return _named_places(folder, data, folder / data.train)
     named = {name: path for name, path in (("validation", data.validation), ("test", data.test)) if path is not None}
-    files = {name: folder / path for name, path in named.items()}
-    for name in (name for name in NAMES if name not in files):
-        paths = _guesses(folder, name, data.format)
+    places = {name: folder / path for name, path in named.items()}
+    places |= _only(folder, {part: _guesses(folder, part, data.format) for part in NAMES if part not in places})
+    if "train" not in places:
+        called = {part: _folders_called(folder, part) for part in NAMES if part not in places}
+        found = _only(
+            folder, {part: [at for at in paths if by_class or is_saved(at)] for part, paths in called.items()}
+        )
+        if not found and (is_saved(folder) or (by_class and _is_training_part(folder))):
+            found = {"train": folder}
+        places |= found
+    if "train" not in places:
+        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+        found_names = printable(listing(names), 400) or "nothing"
+        hint = " ('.' where each folder here is a class of images)" if by_class and names else ""
+        raise DataError(f"{folder}: holds no file such as train.csv, found {found_names}. Name one in data.train{hint}")
+    return places
+
+
+def _only(folder: Path, candidates: dict[str, list[Path]]) -> dict[str, Path]:
+    """The one candidate of each part that has any. Errors: DataError where it has several."""
+    for part, paths in candidates.items():
         if len(paths) > 1:
             found = printable(listing(path.name for path in paths))
-            raise DataError(f"{folder}: {found} could each be the {name} part. Name one in data.{name}")
-        if paths:
-            files[name] = paths[0]
-    if "train" not in files:
-        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-        found = printable(listing(names), 400) or "nothing"
-        raise DataError(f"{folder}: holds no file such as train.csv, found {found}. Name one in data.train")
-    return files
+            raise DataError(f"{folder}: {found} could each be the {part} part. Name one in data.{part}")
+    return {part: paths[0] for part, paths in candidates.items() if paths}
 
 
-def _named_files(folder: Path, data: Data, train: Path) -> dict[str, Path]:
+def _named_places(folder: Path, data: Data, train: Path) -> dict[str, Path]:
     named = {"validation": data.validation, "test": data.test}
     return {"train": train, **{part: folder / name for part, name in named.items() if name is not None}}
+
+
+def _is_training_part(folder: Path) -> bool:
+    """Whether the folders in `folder` are classes of images; beside a table they belong to it."""
+    tables = [path for path in entries(folder) if format_of(path) not in (None, "text") and not path.is_dir()]
+    return not tables and holds_classes(folder)
+
+
+def _folders_called(folder: Path, part: str) -> list[Path]:
+    """The folders in `folder` that are called like `part`, in the first of its usual names that occurs."""
+    for word in NAMES[part]:
+        found = [path for path in entries(folder) if path.name.lower() == word and path.is_dir()]
+        if found:
+            return found
+    return []
 
 
 def _guesses(folder: Path, part: str, form: str | None) -> list[Path]:
@@ -104,9 +171,12 @@ def format_of(path: Path) -> str | None:
 
 def _part(path: Path, data: Data, kind: Kind | None, labelling: Labelling) -> Part:
     form = data.format or format_of(path)
+    if form is None and path.is_dir():
+        raise DataError(f"{path}: is a folder, expected a file. Only images of one class each may be in folders")
     if form is None:
         raise DataError(
-            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, idx or conll"
+            f"{path}: the name does not tell the format. Give data.format: csv, tsv, jsonl, parquet, arrow, idx or "
+            "conll"
         )
     if form == "text" and labelling == "none":
         return _lines_part(path)

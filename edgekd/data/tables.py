@@ -1,4 +1,4 @@
-"""Tables in files: CSV, TSV, JSON lines and Parquet, read whole, with the place of every row for error messages."""
+"""Tables in files: CSV, TSV, JSON lines, Parquet and Arrow, read whole, with every row's place for error messages."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from edgekd.text import did_you_mean, listing, printable
 
 SEPARATORS = (",", ";", "\t", "|")
 GZIP = b"\x1f\x8b"
+ARROW_FILE = b"ARROW1"  # what begins a file of the IPC format; a stream, which datasets writes, has no such mark
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_table(path: Path, form: str, wanted: list[str]) -> Table:
 
     Errors: DataError naming the line or row.
     """
-    readers = {"csv": _read_csv, "tsv": _read_tsv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+    readers = {"csv": _read_csv, "tsv": _read_tsv, "jsonl": _read_jsonl, "parquet": _read_parquet, "arrow": _read_arrow}
     table = readers[form](path, wanted)
     if not table.rows:
         raise DataError(f"{path}: holds no examples, expected at least two")
@@ -224,6 +225,33 @@ def _read_parquet(path: Path, wanted: list[str]) -> Table:
         said = printable(str(error).partition("\n")[0], 200)
         raise DataError(f"{path}: is not a readable Parquet file ({said}). Fetch or write it again") from None
     return table_from_arrow(str(path), table, names)
+
+
+def _read_arrow(path: Path, wanted: list[str]) -> Table:
+    table, names = arrow_columns(path, wanted)
+    return table_from_arrow(str(path), table, names)
+
+
+def arrow_columns(path: Path, wanted: list[str]) -> tuple[Any, list[str]]:
+    """The Arrow table in the IPC file or stream `path`, with those columns of `wanted` that it has, and all names.
+
+    Errors: DataError.
+    """
+    arrow, ipc = library("pyarrow"), library("pyarrow.ipc")
+    data = file_bytes(path)
+    try:
+        buffer = arrow.BufferReader(data)
+        table = (ipc.open_file if data.startswith(ARROW_FILE) else ipc.open_stream)(buffer).read_all()
+        # Offsets that lead out of the file would be followed.
+        table.validate(full=True)
+    except (arrow.ArrowException, OSError) as error:
+        said = printable(str(error).partition("\n")[0], 200)
+        raise DataError(f"{path}: is not a readable Arrow file ({said}). Fetch or write it again") from None
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1} & set(wanted))
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]!r} stands twice. Rename one of them")
+    return table.select([name for name in names if name in wanted]), names
 
 
 def table_from_arrow(where: str, table: Any, names: list[str]) -> Table:

@@ -31,8 +31,8 @@ def begin(
 ) -> tuple[Any, dict[str, Any]]:
     """A student before its training, and where its weights come from, for student.json.
 
-    With `distill.drop_layers` it has its scaffold (edgekd.distill.scaffold). A comparison of starts ends when `left_s`
-    seconds are over, with the best that is known by then; see compared_s.
+    With `distill.drop_layers` it has its scaffold (edgekd.distill.scaffold); where that has no layer, the user is told.
+    A comparison of starts ends when `left_s` seconds are over, with the best that is known by then; see compared_s.
 
     Decided once: after a kill the same call gives the same weights, from `scratch`.
     Errors: SpecError, StorageError, TrainingError.
@@ -43,6 +43,11 @@ def begin(
 
     known, weights, seed = scratch / BEGUN, scratch / WEIGHTS, context.recipe.distill.seed
     with_scaffold = context.recipe.distill.drop_layers is not None
+    if with_scaffold and spec.layers == taught.teacher_spec.layers:
+        context.progress.warn(
+            f"distill.drop_layers: {spec.name} has all {spec.layers} layers of the teacher, so there is none to "
+            "give up; it is trained without a scaffold"
+        )
     if known.exists():
         table: dict[str, Any] = read_json(known)
         student: Any = build(spec, taught.teacher.config, seed=seed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgekd import __version__
 from edgekd.device import DeviceProfile, load_profile
 from edgekd.errors import HostError, InputError, RecordError
-from edgekd.files import content_hash, open_or_fail, read_json, sha256_of_file
+from edgekd.files import content_hash, is_litter, open_or_fail, read_json, sha256_of_file
 from edgekd.host_choice import HostChoice
 from edgekd.pipeline.ledger import Ledger
 from edgekd.recipe import Data, Recipe
@@ -264,32 +264,46 @@ def data_facts(data: Data, base: Path) -> Any:
     """What identifies the user's data: the settings, and the content of every local file that may be read for them."""
     used = data_used(data, base)
     source = base / Path(used.source.removeprefix("hub:")).expanduser()
+    folder = source.parent if source.is_file() else source
+    named = [folder / name for name in (used.train, used.validation, used.test) if name]
     files: list[Path] = []
     if source.is_file():
-        beside = [source.parent / name for name in (used.validation, used.test) if name]
-        below = [path for folder in beside if folder.is_dir() for path in sorted(folder.rglob("*")) if path.is_file()]
-        files = [source, *(path for path in beside if path.is_file() and path != source), *below]
+        files = [source, *(path for path in named if path.is_file())]
     elif source.is_dir():
         # A named training part ends all guessing; images that a table names lie in folders below.
-        named = [name for name in (used.train, used.validation, used.test) if name]
         files = [
             path
-            for path in sorted(source.rglob("*"))
-            if path.is_file()
-            and (used.train is None or path.parent != source or path.name in named or "labels-idx1" in path.name)
+            for path in _files_below(source)
+            if used.train is None or path.parent != source or path in named or "labels-idx1" in path.name
         ]
+        files += [path for path in named if path.is_file()]
+    if source.exists():
+        # Those that lie elsewhere, and links, which rglob does not follow.
+        files += [path for part in named if part != source and part.is_dir() for path in _files_below(part)]
     # max_leakage changes nothing about the data; it is compared with what was found.
     settings = used.model_dump(mode="json", exclude={"otherwise", "max_leakage"})
-    return [settings, [_data_file_facts(path, source) for path in files]]
+    return [settings, [_data_file_facts(path, source) for path in dict.fromkeys(files)]]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(map(is_litter, path.relative_to(folder).parts))
+    ]
 
 
 def _data_file_facts(path: Path, source: Path) -> list[Any]:
     """As file_facts; files in folders below, which are many where images lie there, by size and time."""
     if path.parent in (source, source.parent):
-        return file_facts(path)
-    facts = path.stat()
-    root = source if source.is_dir() else source.parent
-    return [path.relative_to(root).as_posix(), facts.st_size, facts.st_mtime_ns]
+        facts = file_facts(path)
+    else:
+        root = source if source.is_dir() else source.parent
+        state = path.stat()
+        name = path.relative_to(root) if path.is_relative_to(root) else path
+        facts = [name.as_posix(), state.st_size, state.st_mtime_ns]
+    # Names need not be UTF-8, and JSON must.
+    return [facts[0].encode(errors="backslashreplace").decode(), *facts[1:]]
 
 
 def machine_facts(choice: HostChoice, base: Path) -> Any:

@@ -40,6 +40,19 @@ def check_losses(recipe: Recipe, teacher: StudentSpec, classes: int) -> None:
         _check_heads(distill.relations.heads, recipe.space, teacher)
 
 
+def check_dropping(recipe: Recipe, teacher: StudentSpec) -> None:
+    """Refuse to give up layers where every student of the space has all that the teacher has. Errors: RecipeError.
+
+    Where layers follow another dimension, which the chosen student decides: see edgekd.pipeline.begin.
+    """
+    least = min(recipe.space.layers or [teacher.layers])
+    if recipe.distill.drop_layers is not None and "layers" not in recipe.space.ties and least >= teacher.layers:
+        raise RecipeError(
+            f"distill.drop_layers: every student of the space has {least} layers, as many as the teacher, so there is "
+            f"none to give up, expected space.layers below {teacher.layers}. Change them, or leave drop_layers out"
+        )
+
+
 def _check_layers(name: str, pairs: list[list[int]], space: Space, teacher: StudentSpec) -> None:
     own, its = (max(pair[which] for pair in pairs) for which in (0, 1))
     if its >= teacher.layers:

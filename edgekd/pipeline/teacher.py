@@ -22,7 +22,7 @@ from edgekd.pipeline.context import (
 )
 from edgekd.pipeline.encoded import encoded
 from edgekd.pipeline.saved import publish, save_model, trained
-from edgekd.pipeline.student_checks import check_losses, check_space
+from edgekd.pipeline.student_checks import check_dropping, check_losses, check_space
 from edgekd.pipeline.teacher_checks import check_head, check_order, check_tokenizer, set_padding
 from edgekd.pipeline.tracking import reporting_of
 from edgekd.pooling import is_encoder, pooling_of
@@ -80,6 +80,7 @@ def _train(context: Context, scratch: Path, folder: Path, hand_over: Callable[[d
     check_start(recipe, teacher.model.config.model_type)
     check_space(recipe.space, spec_of(teacher.model))
     check_losses(recipe, spec_of(teacher.model), len(splits.label_names))
+    check_dropping(recipe, spec_of(teacher.model))
     context.progress.update("encoding the data")
     wanted = [name for name in splits.parts if name != "test" or splits.kind == "text"]
     parts = {

@@ -118,13 +118,17 @@ class LeakFacts(_Told):
 
 
 class DataFile(_Told):
-    """data.json: what was found in the data before the training. By part: examples, blank and truncated texts."""
+    """data.json: what was found in the data before the training. By part: examples, blank and truncated texts.
 
-    schema_version: Literal["1.0"]
+    `repeated` counts test examples with the same input as another one.
+    """
+
+    schema_version: Literal["1.0", "1.1"]
     examples: dict[str, int]
     classes: list[ClassCount]
     leakage: list[LeakFacts]
     dropped: int
+    repeated: int = 0
     blank: dict[str, int]
     max_length: int | None
     truncated: dict[str, int] | None

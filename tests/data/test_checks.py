@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.data.checks import Checks, checked
+from edgekd.data.checks import Checks, checked, checked_documents
 from edgekd.data.examples import Examples, Splits
 from edgekd.data.leakage import Leak
 from edgekd.data.sources import load_splits
@@ -40,7 +40,7 @@ def test_clean_data_is_described_without_a_warning(folder: Callable[..., Checks]
     found = folder(numbered(40, "alpha"), numbered(4, "beta"), numbered(6, "gamma"))
     assert found.warnings == []
     table = found.to_dict()
-    assert table["schema_version"] == "1.0"
+    assert (table["schema_version"], table["repeated"]) == ("1.1", 0)
     assert table["examples"] == {"train": 40, "validation": 4, "test": 6}
     assert table["classes"][1] == {"name": "1", "train": 20, "validation": 2, "test": 3}
     assert table["imbalance"] == 1.0
@@ -68,6 +68,34 @@ def test_a_few_leaks_are_told_and_many_are_refused(folder: Callable[..., Checks]
     assert folder(train, numbered(4, "beta"), leaked, max_leakage="20 %").leaks[1].count == 2
     dropped = folder(train, numbered(4, "beta"), leaked, drop_leaked=True, max_leakage=0)
     assert (dropped.dropped, dropped.examples["train"], dropped.warnings) == (2, 38, [])
+
+
+def test_test_examples_that_repeat_each_other_are_told(folder: Callable[..., Checks]) -> None:
+    test = [*numbered(6, "gamma"), "Gamma 0!", " gamma  0", "gamma 5"]
+    found = folder([*numbered(40, "alpha"), "alpha 0"], numbered(4, "beta"), test)
+    (told,) = found.warnings
+    assert told == (
+        "3 of 9 test examples (33.3 %) repeat another one of test: the same but for case, spaces and punctuation. A second "
+        "answer to one input tells nothing new, so intervals look narrower than they are. Remove them"
+    )
+    assert found.to_dict()["repeated"] == 3
+    blank = folder(numbered(40, "alpha"), numbered(4, "beta"), [*numbered(6, "gamma"), "", " "])
+    assert [told for told in blank.warnings if "repeat" in told] == []
+
+
+def test_repeated_images_and_documents_are_told() -> None:
+    images = np.zeros((4, 1, 2, 2), dtype=np.uint8)
+    images[0, 0, 0, 0], images[3, 0, 0, 0] = 1, 2
+    labels = np.array([0, 1, 1, 0], dtype=np.int64)
+    parts = [Examples(name, labels, images=images + shift) for shift, name in ((10, "a"), (20, "b"), (0, "c"))]
+    (told,) = (
+        text for text in checked(Splits(*parts, ["x", "y"], "image"), Data(source="a")).warnings if "repeat" in text
+    )
+    assert told.startswith("1 of 4 test examples (25.0 %) repeat another one of test: the same to the pixel. ")
+    texts = [
+        Examples(name, np.zeros(3, dtype=np.int64), [f"{name} one", f"{name} two", f"{name} One"]) for name in "abc"
+    ]
+    assert checked_documents(Splits(*texts, ["document"], "text"), Data(source="a")).repeated == 1
 
 
 def test_a_leak_of_the_validation_part_is_never_refused(folder: Callable[..., Checks]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgekd.data import minhash
 from edgekd.data.examples import Examples, Splits
-from edgekd.data.leakage import THRESHOLD, Inputs, Leak, leaks, nearness, twins, without_leaked
+from edgekd.data.leakage import THRESHOLD, Inputs, Leak, leaks, nearness, repeats, twins, without_leaked
 from edgekd.data.normalise import normalised
 from edgekd.data.sources import load_splits
 from edgekd.recipe import Data
@@ -233,3 +233,12 @@ def test_rephrased_questions_of_banking77_are_found(shared: Callable[[str], Path
     assert test.whole
     assert test.same >= 10
     assert 40 <= test.nearly <= 120
+
+
+def test_repeats_within_a_part_are_counted_without_the_first_and_without_blanks() -> None:
+    assert repeats(part("a", "b", "A!", "a.", "", " ", "c", "B")) == 3
+    assert repeats(part("a", "a", "a", pairs=["x", "y", "X"])) == 1
+    images = np.zeros((3, 1, 2, 2), dtype=np.uint8)
+    images[1] = 1
+    assert repeats(Examples("i", np.zeros(3, dtype=np.int64), images=images)) == 1
+    assert repeats(part()) == 0

@@ -5,7 +5,9 @@ import gzip
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -189,6 +191,39 @@ def test_parquet_gives_the_class_names_that_datasets_wrote(tmp_path: Path) -> No
     assert read_table(tmp_path / "a.parquet", "parquet", WANTED).class_names == {"label": ["no", "yes"]}
 
 
+@pytest.mark.parametrize("new", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_arrow_files_and_streams_are_read_as_parquet_is(tmp_path: Path, new: Any) -> None:
+    path, content = tmp_path / "a.arrow", pa.table({"text": ["a", "b"], "label": [0, 1], "id": [7, 8]})
+    with new(path, content.schema) as writer:
+        writer.write_table(content)
+    read = read_table(path, "arrow", WANTED)
+    assert (read.columns, read.names) == ({"text": ["a", "b"], "label": [0, 1]}, ["text", "label", "id"])
+    assert read.place(1) == f"{path}: row 2"
+    whole = path.read_bytes()
+    for data in (b"", b"ARROW1", b"text,label\n", whole[: len(whole) // 2], whole[:200] + whole[240:]):
+        with pytest.raises(DataError, match="is not a readable Arrow file"):
+            table(tmp_path, "b.arrow", data)
+
+
+def test_arrow_offsets_that_lead_out_of_the_file_are_refused(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.arrow", pa.table({"text": ["ab", "cd"], "label": [0, 1]})
+    with pa.ipc.new_stream(path, content.schema) as writer:
+        writer.write_table(content)
+    offsets = np.array([0, 2, 4], dtype="<i4").tobytes()
+    far = np.array([0, 2, 2**30], dtype="<i4").tobytes()
+    assert path.read_bytes().count(offsets) == 1
+    with pytest.raises(DataError, match="is not a readable Arrow file"):
+        table(tmp_path, "b.arrow", path.read_bytes().replace(offsets, far))
+
+
+def test_an_arrow_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    content = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    with pa.ipc.new_file(tmp_path / "a.arrow", content.schema) as writer:
+        writer.write_table(content)
+    with pytest.raises(DataError, match="the column 'text' stands twice"):
+        read_table(tmp_path / "a.arrow", "arrow", WANTED)
+
+
 def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", "b"] * 500, "label": [0, 1] * 500}), path, compression="snappy")
@@ -217,7 +252,7 @@ def test_csv_gives_back_what_the_csv_module_wrote(
 
 
 @unhurried
-@given(data=st.binary(max_size=300), form=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+@given(data=st.binary(max_size=300), form=st.sampled_from(["csv", "tsv", "jsonl", "parquet", "arrow"]))
 def test_any_bytes_are_a_table_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, form: str
 ) -> None:

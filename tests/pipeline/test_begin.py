@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import TINY
+from tiny_recipe import TINY, Heard
 
 from edgekd.distill.scaffold import scaffolding
 from edgekd.distill.settings import student_settings
@@ -145,6 +145,24 @@ def test_with_a_scaffold_it_is_the_student_of_all_layers_and_again_after_a_kill(
     again, known = begin(context, taught, spec, tmp_path)
     assert known == table
     assert same(before, weights_of(again))
+
+
+def test_a_scaffold_of_no_layers_is_told_and_changes_nothing(root: Path, tmp_path: Path) -> None:
+    context = context_with(root, "distill.start=uniform", "distill.drop_layers={until: 50 %}")
+    heard = Heard()
+    context = replace(context, progress=heard)
+    taught, spec = lesson(context, None), chosen_student(context)
+    begin(context, taught, spec, tmp_path / "fewer")
+    assert heard.warned == []
+    deep = replace(spec, layers=taught.teacher_spec.layers)
+    student, _ = begin(context, taught, deep, tmp_path / "all")
+    (told,) = heard.warned
+    assert told == (
+        f"distill.drop_layers: {deep.name} has all 2 layers of the teacher, so there is none to give up; it is trained "
+        "without a scaffold"
+    )
+    plain, _ = begin(context_with(root, "distill.start=uniform"), taught, deep, tmp_path / "plain")
+    assert same(weights_of(student), weights_of(plain))
 
 
 def test_the_start_of_a_trial_is_what_mostly_wins(root: Path) -> None:

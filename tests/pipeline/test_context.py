@@ -1,5 +1,6 @@
 """What identifies inputs: content where it is local, settings always."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,46 @@ def test_unnamed_files_beside_the_named_parts_do_not_count(tmp_path: Path) -> No
     before = data_facts(named, tmp_path)
     (tmp_path / "notes.txt").write_text("x")
     assert data_facts(named, tmp_path) == before
+
+
+def test_every_image_of_a_folder_counts_under_its_class(tmp_path: Path) -> None:
+    source = tmp_path / "d"
+    for name in ("train/cat", "train/dog", "../far/cat", "../near/cat"):
+        (source / name).mkdir(parents=True)
+        (source / name / "1.png").write_bytes(b"one")
+    (source / "test").symlink_to(tmp_path / "near")
+    asked = Data(source="d", train="train", validation="../far", test="test")
+    seen = [inputs_hash(data_facts(asked, tmp_path))]
+
+    def changed(data: Data = asked) -> bool:
+        seen.append(inputs_hash(data_facts(data, tmp_path)))
+        return seen[-1] not in seen[:-1]
+
+    for place in ("d/train/cat", "far/cat", "near/cat"):
+        (tmp_path / place / "1.png").write_bytes(b"three")
+        assert changed()
+        os.utime(tmp_path / place / "1.png", ns=(0, 0))
+        assert changed()
+        (tmp_path / place / "2.png").write_bytes(b"two")
+        assert changed()
+    (source / "train" / "cat" / "2.png").rename(source / "train" / "dog" / "2.png")
+    assert changed()
+    (source / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
+    assert not changed()
+    (source / "train" / "cat" / "1.png").unlink()
+    assert changed()
+    (source / "train" / "cat" / os.fsdecode(b"\xe4.png")).write_bytes(b"x")
+    assert changed()
+    assert changed(Data(source="d"))
+
+
+def test_named_files_that_lie_elsewhere_count(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "train.csv").write_text("text,label\n")
+    asked = Data(source="d", train="../train.csv")
+    before = data_facts(asked, tmp_path)
+    (tmp_path / "train.csv").write_text("text,label\nx,1\n")
+    assert data_facts(asked, tmp_path) != before
 
 
 def test_the_labels_of_an_idx_folder_count(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tiny_text import texts, write_recipe
 
 from edgekd.errors import RecipeError, SpecError
 from edgekd.pipeline.run import run
-from edgekd.pipeline.student_checks import check_losses, check_space
+from edgekd.pipeline.student_checks import check_dropping, check_losses, check_space
 from edgekd.recipe import load_recipe
 from edgekd.space import Space
 from edgekd.student import StudentSpec
@@ -61,6 +61,32 @@ def test_a_space_without_a_student_is_refused_and_one_too_large_to_count_is_left
         check_space(Space(layers=[9]), BERT)
     huge = Space(layers=list(range(5, 1005)), hidden=list(range(12, 1012)), ffn=list(range(8, 1008)))
     check_space(huge, BERT)
+
+
+@pytest.mark.parametrize("space", ["{hidden: [48]}", "{layers: [4]}"])
+def test_layers_are_given_up_only_where_a_student_has_fewer(space: str) -> None:
+    recipe = load_recipe("quickstart", [*TINY, f"space={space}", "distill.drop_layers={until: 50 %}"])
+    with pytest.raises(
+        RecipeError, match=r"drop_layers: every student of the space has 4 layers, as many as .* below 4"
+    ):
+        check_dropping(recipe, BERT)
+
+
+def test_layers_may_be_given_up_where_some_student_has_fewer_or_nothing_is_given_up() -> None:
+    drop = "distill.drop_layers={until: 50 %}"
+    for space, *more in (
+        ("{layers: [3, 4]}", drop),
+        ("{layers: [1]}", drop),
+        ("{ties: {layers: hidden / 16}, hidden: [48]}", drop),
+        ("{layers: [4]}",),
+    ):
+        check_dropping(load_recipe("quickstart", [*TINY, f"space={space}", *more]), BERT)
+
+
+def test_nothing_to_give_up_is_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="every student of the space has 2 layers, as many as the teacher"):
+        run_tiny(tmp_path / "run", "space.layers=[2]", "distill.drop_layers={until: 50 %}", only="teacher")
+    assert not (tmp_path / "run" / "teacher").exists()
 
 
 def test_it_is_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_is_wrong_with_the_data_is_told_before_the_training_and_kept(tmp_pa
     assert heard.warned == table["warnings"]
     assert [warning.partition(" ")[0] for warning in heard.warned] == ["1", "train:", "validation:"]
     assert "25.0 % of the texts are longer than 12 tokens" in heard.warned[2]
-    assert (table["schema_version"], table["max_length"]) == ("1.0", 12)
+    assert (table["schema_version"], table["max_length"]) == ("1.1", 12)
     assert table["truncated"] == {"train": 0, "validation": 10, "test": 0}
     assert table["blank"] == {"train": 1, "validation": 0, "test": 0}
     leak = table["leakage"][1]

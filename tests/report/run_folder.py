@@ -148,7 +148,7 @@ def data_table() -> dict[str, Any]:
     shown = {"row": 7, "other_row": 940, "similarity": 0.874, "text": "a gripping film", "other_text": "a griping film"}
     found = [("validation", "train", 0, 0), ("test", "train", 2, 7), ("test", "validation", 0, 0)]
     return {
-        "schema_version": "1.0", **dict.fromkeys(parts, "d" * 64), "examples": parts, "classes": classes,
+        "schema_version": "1.1", **dict.fromkeys(parts, "d" * 64), "repeated": 2, "examples": parts, "classes": classes,
         "imbalance": 1.075,
         "leakage": [
             {"part": part, "other": other, "examples": parts[part], "same": same, "nearly": nearly,

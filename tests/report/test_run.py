@@ -60,6 +60,19 @@ def test_a_damaged_file_is_named(name: str, text: str, message: str, run_root: P
     assert "\n" not in str(caught.value)
 
 
+def test_data_of_schema_1_0_is_read(run_root: Path, tmp_path: Path) -> None:
+    found = read_run(run_root).data
+    assert found is not None
+    assert found.repeated == 2
+    shutil.copytree(run_root, tmp_path / "run")
+    path = tmp_path / "run" / "data.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name != "repeated"}
+    path.write_text(json.dumps({**old, "schema_version": "1.0"}))
+    found = read_run(tmp_path / "run").data
+    assert found is not None
+    assert found.repeated == 0
+
+
 def test_a_student_of_schema_1_0_is_read(run_root: Path, tmp_path: Path) -> None:
     shutil.copytree(run_root, tmp_path / "run")
     path = tmp_path / "run" / "student.json"
