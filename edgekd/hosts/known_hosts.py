@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.errors import SecurityError
-from edgekd.files import read_bytes, write_text
+from edgekd.files import make_folder, read_bytes, write_error, write_text
 from edgekd.hosts.grammar import SshAddress
 from edgekd.text import printable
 
@@ -78,15 +81,30 @@ def read_known_hosts(path: Path) -> dict[str, list[HostKey]]:
 
 def write_known_host(path: Path, address: SshAddress, key: HostKey) -> None:
     """Trust `key`, and no other, for `address` in the file at `path`. Errors: as read_known_hosts."""
-    known = {**read_known_hosts(path), address.entry: [key]}
-    lines = [
-        f"{entry} {key.kind} {base64.b64encode(key.blob).decode()}"
-        for entry, keys in sorted(known.items())
-        for key in keys
-    ]
-    write_text(
-        path, "\n".join(["# Host keys edgekd trusts, one per line. Written by: edgekd devices trust", *lines, ""])
-    )
+    with _alone(make_folder(path.parent)):
+        known = {**read_known_hosts(path), address.entry: [key]}
+        lines = [
+            f"{entry} {key.kind} {base64.b64encode(key.blob).decode()}"
+            for entry, keys in sorted(known.items())
+            for key in keys
+        ]
+        write_text(
+            path, "\n".join(["# Host keys edgekd trusts, one per line. Written by: edgekd devices trust", *lines, ""])
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else who asks changes files of `folder` meanwhile; a process that ends, however it does, frees it."""
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise write_error(folder, error) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _entry_from_line(line: str, place: str) -> tuple[str, HostKey]:

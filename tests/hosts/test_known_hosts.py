@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -75,3 +76,20 @@ def test_address_of_one_network_is_read_back_as_it_was_written(tmp_path: Path) -
     write_known_host(path, address, key)
     assert read_known_hosts(path) == {"[fe80::1%enP8p1s0]:22": [key]}
     assert address.entry == "[fe80::1%enP8p1s0]:22"
+
+
+def trust_some(path: Path, first: int) -> None:
+    for port in range(first, first + 20):
+        write_known_host(path, SshAddress("board", port), HostKey("ssh-ed25519", bytes([first // 100])))
+
+
+def test_those_who_trust_boards_at_the_same_time_lose_none(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "known_hosts"
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=trust_some, args=(path, first)) for first in (100, 200, 300)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    assert [other.exitcode for other in others] == [0, 0, 0]
+    assert len(read_known_hosts(path)) == 60
