@@ -48,7 +48,7 @@ def test_records_of_the_older_format_are_of_accuracy(tmp_path: Path) -> None:
     write_record(record([1, 0, 0, 0, 0, 0]), tmp_path / "new.json")
     new = read_record(tmp_path / "new.json")
     assert isinstance(new, AccuracyRecord)
-    assert (new.schema_version, new.accuracy) == ("1.2", pytest.approx(2 / 3))
+    assert (new.schema_version, new.accuracy) == ("1.3", pytest.approx(2 / 3))
 
 
 def test_pairs_hold_0_or_1() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -59,7 +60,7 @@ def test_a_link_that_swallows_everything_ends_long_before_the_commands_deadline(
 
 
 def test_an_upload_into_a_black_hole_goes_on_over_another_link(board: Any, proxy: ChaosProxy, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(bytes(range(256)) * 8192)
+    (tmp_path / "file").write_bytes(random.Random(1).randbytes(2**21))
     proxy.faults = Faults(kind="blackhole", after_bytes=1_000_000, times=1)
     with _opened(board, proxy, tmp_path) as host:
         assert host.put(tmp_path / "file", "there")
