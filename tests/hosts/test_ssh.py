@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import random
+import os
 import stat
 import threading
 from pathlib import Path
@@ -23,7 +23,7 @@ def known(board: Any, tmp_path: Path) -> Path:
 def test_slow_file_transfer_is_cut_at_its_deadline(board: Any, known: Path, tmp_path: Path) -> None:
     with open_host(board.url, key=board.key, known_hosts=known, workspace=str(tmp_path / "work")) as host:
         local = tmp_path / "large"
-        local.write_bytes(random.Random(1).randbytes(2**28))  # which does not shrink on the way
+        local.write_bytes(os.urandom(2**28))  # which does not shrink on the way
         with pytest.raises(HostTimeout, match="did not end within"):
             host.put(local, "big", timeout_s=0.5)
         assert not (tmp_path / "work" / "big").exists()
