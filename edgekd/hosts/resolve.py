@@ -56,7 +56,7 @@ def targets_from_text(
     Errors: as target_from_text; InputError, too, for a board that is named twice.
     """
     if _CREDENTIALS.search(text):
-        raise InputError("found a password in the name of the host, which would end up in logs. Use a key: --key FILE")
+        raise InputError("found a password in the host's URL, which would end up in logs. Use a key file: --key FILE")
     words = [word.strip() for word in text.split(",")]
     if not all(words):
         raise InputError(f"found the host {printable(repr(text), 120)}, {_FORM}")

@@ -124,7 +124,7 @@ def test_named_file_that_is_absent_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["http://u:hunter2@b", "ssh//u:hunter2@b", "u:hunter2@b", "local, ssh:/u:hunter2@b"])
 def test_password_is_not_repeated_whatever_it_stands_in(text: str, hosts: Path) -> None:
-    with pytest.raises(InputError, match="found a password in the name of the host") as caught:
+    with pytest.raises(InputError, match="found a password in the host") as caught:
         targets_from_text(text, hosts=hosts)
     assert "hunter2" not in str(caught.value)
 
