@@ -225,6 +225,7 @@ def main() -> int:
     host = None
     for name in chosen.case or CASES:
         label = f"{name}, a neighbour during calibration" if chosen.neighbour else name
+        label += f", draw {chosen.draw}" if chosen.draw > 1 else ""
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
             root = Path(folder) if chosen.keep is None else make_folder(chosen.keep / label.replace(" ", "-"))
             results[label], host = scored(
