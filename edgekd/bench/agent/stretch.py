@@ -14,7 +14,6 @@ import json
 import mmap
 import os
 import select
-import signal
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -22,7 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from .facts import read_int, read_text
 from .forks import forked
 from .steps import count
-from .watch import answered, move_aside, rails_w, watched_cores
+from .watch import last_words, move_aside, rails_w, watched_cores
 
 PERIOD_S, LONGEST_PERIOD_S, SETTLE_S = 0.1, 1.0, 0.2
 LEAST_LOOKS, MOST_LOOKS, LONGEST = 10, 512, 4
@@ -64,14 +63,7 @@ class Meter:
             return []
         self.ended = True
         os.close(self.orders)
-        said, whole = answered(self.answer)
-        os.close(self.answer)
-        if not whole:
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        with contextlib.suppress(ValueError):
-            return list(json.loads(said.decode()))
-        return []
+        return list(last_words(self.pid, self.answer) or [])
 
 
 def ready(root: str) -> Optional[Meter]:

@@ -231,13 +231,19 @@ def stop(watch: Optional[Watch]) -> Optional[Dict[str, Any]]:
     with contextlib.suppress(OSError):  # a watch that died has closed its end: its answer is then empty
         os.write(watch.stop_end, b".")
     os.close(watch.stop_end)
-    said, whole = answered(watch.answer_end)
-    os.close(watch.answer_end)
+    table = last_words(watch.pid, watch.answer_end)
+    return None if table is None else dict(table)
+
+
+def last_words(pid: int, answer_end: int) -> Any:
+    """What the side process `pid`, told to end, writes as JSON; None when it died or does not answer. It is ended."""
+    said, whole = answered(answer_end)
+    os.close(answer_end)
     if not whole:
-        os.kill(watch.pid, signal.SIGKILL)
-    os.waitpid(watch.pid, 0)
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     with contextlib.suppress(ValueError):
-        return dict(json.loads(said.decode()))
+        return json.loads(said.decode())
     return None
 
 
