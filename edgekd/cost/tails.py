@@ -48,7 +48,8 @@ def least_tails(first: Iterable[Operator], last: Iterable[Operator]) -> Any:
 def left_over(inputs: Any) -> Any:
     """How many inputs the blocks outside whole strides count as: 32, 96 or 192 for one, two or three of them.
 
-    Our choice: close to what they take beyond their share of a stride in benchmarks/predictor/strides.py.
+    Our choice: 1 to 3 to 6 lies between what they take beyond their share of a stride for one row and for many, as
+    measured in benchmarks/results/predictor_strides.
     """
     blocks = -(-inputs // BLOCK) % STRIDE
     return blocks * (blocks + 1) // 2 * BLOCK
