@@ -191,7 +191,7 @@ def test_students_of_a_size_have_a_sensitivity_of_their_own(seed: int) -> None:
     assert large == pytest.approx(1.3, abs=0.06)
     ends = [index for index, visit in enumerate(visits) if not 2e-3 < true_s[visit.name] < 1.5e-2]
     errors = [abs(found.undisturbed_s(visits, index) / true_s[visits[index].name] - 1) for index in ends]
-    assert max(errors) < 0.08
+    assert max(errors) < 0.09
     one_for_all = [
         abs(visits[index].model_s * found.disturbances[index] ** -found.sensitivity / true_s[visits[index].name] - 1)
         for index in ends
