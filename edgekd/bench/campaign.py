@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,8 @@ from edgekd.stats import weighted_median
 LEAST_ROUNDS = 3  # our choice: the fewest of which one can disagree with the others
 MOST_ROUNDS = 7  # our choice: with so many the median is as good as the model of the machine
 EXTRA_ROUNDS = 2  # our choice: what stands out is measured again at most so often
-EXTRA_SHARE = 0.2  # of the budget, kept back for that
+UNSETTLED_ROUNDS = 6  # our choice: and a student without any believed visit so often
+MOST_VISITS = MOST_ROUNDS + UNSETTLED_ROUNDS
 USUAL_STUDENT = 20.0  # in least times of the sentinel: after a student of this size its quiet level is told
 JOURNAL = ".runs"  # beside the visits
 ENERGY_ROUNDS = 2  # our choice: of a second stretch one learns how far two differ
@@ -113,39 +114,45 @@ class Campaign:
     def records(self, names: Sequence[str]) -> tuple[list[PairedRecord], int]:
         """All visits of `names` in the order of time, and how many were made again. Errors: as `run`."""
         self._begun_s = self.now()
-        done = 0
-        while done < MOST_ROUNDS:
-            begun_s = self.now()
-            wanted = [name for name in shuffled(names, done) if not self._path(name, done).exists()]
-            self._visit([(name, self._path(name, done)) for name in wanted], done)
-            done += 1
-            took_s = (self.now() - begun_s) * len(names) / max(1, len(wanted)) if wanted else 0.0
-            reserve_s = EXTRA_SHARE * self.budget_s if done >= LEAST_ROUNDS and self.budget_s < math.inf else 0.0
-            if self._left_s() < took_s + reserve_s or (done == LEAST_ROUNDS and self.budget_s == math.inf):
+        rounds = extra = 0
+        each_s = self.least_s + self.plan.warmup_s
+        while rounds < MOST_ROUNDS:
+            behind = self._behind(names, rounds, extra) if rounds >= LEAST_ROUNDS and extra < UNSETTLED_ROUNDS else []
+            if behind:
+                fitting = [name for place, name in enumerate(behind, 1) if place * each_s <= self._left_s()]
+                self._visit(fitting, MOST_ROUNDS + extra)
+                extra += 1
+            elif rounds >= LEAST_ROUNDS and self.budget_s == math.inf:
                 break
-        repeated = self._again(names)
-        return self._records(names), repeated
-
-    def _again(self, names: Sequence[str]) -> int:
-        """Measure again what stands out, until each student has as many believed visits; how many visits that were."""
-        repeated = 0
-        for extra in range(MOST_ROUNDS, MOST_ROUNDS + EXTRA_ROUNDS):
-            records = self._records(names)
-            doubtful = findings([visit_of(record) for record in records], self.level).doubtful
-            believed = Counter(record.artifact.name for index, record in enumerate(records) if index not in doubtful)
-            most = max(believed.values(), default=1)
-            wanted = [name for name in names if believed[name] < most and not self._path(name, extra).exists()]
-            if not wanted or self._left_s() < self._needed_s(len(wanted)):
+            elif rounds and len(names) * each_s > self._left_s():
                 break
-            self._visit([(name, self._path(name, extra)) for name in wanted], extra)
-            repeated += len(wanted)
-        return repeated
+            else:
+                begun_s = self.now()
+                visited = self._visit(shuffled(names, rounds), rounds)
+                each_s = (self.now() - begun_s) / visited if visited else each_s
+                rounds += 1
+        again = [path for name in names for path in self._paths(name, range(MOST_ROUNDS, MOST_VISITS))]
+        return self._records(names, range(MOST_VISITS)), len(again)
 
-    def _visit(self, wanted: Sequence[tuple[str, Path]], number: int) -> None:
-        places, journal = dict(wanted), Journal(self.folder / JOURNAL)
+    def _behind(self, names: Sequence[str], rounds: int, extra: int) -> list[str]:
+        """Whom to measure again after so many rounds and `extra` ones, those that need it most first.
+
+        That is every student with fewer believed visits than another, EXTRA_ROUNDS times; then those without any.
+        Visits of later rounds, which a call that was killed may have left, do not count: they are not made twice.
+        """
+        records = self._records(names, [*range(rounds), *range(MOST_ROUNDS, MOST_ROUNDS + extra)])
+        doubtful = findings([visit_of(record) for record in records], self.level).doubtful
+        believed = Counter(record.artifact.name for index, record in enumerate(records) if index not in doubtful)
+        enough = max(believed.values(), default=1) if extra < EXTRA_ROUNDS else 1
+        return sorted((name for name in names if believed[name] < enough), key=lambda name: believed[name])
+
+    def _visit(self, names: Sequence[str], number: int) -> int:
+        """Visit those of `names` that this round has not visited yet; how many they were."""
+        places = {name: path for name in names if not (path := self._path(name, number)).exists()}
+        wanted, journal = list(places), Journal(self.folder / JOURNAL)
         energy_s = ENERGY_S if number < ENERGY_ROUNDS or number >= MOST_ROUNDS else 0.0
         for start in range(0, len(wanted), TOGETHER):
-            part = [name for name, _ in wanted[start : start + TOGETHER]]
+            part = wanted[start : start + TOGETHER]
             self._tell(f"round {number + 1}, measuring {part[0]}", start, len(wanted))
 
             def keep(record: PairedRecord) -> None:
@@ -158,28 +165,29 @@ class Campaign:
                 on_record=keep, journal=journal,
             )  # fmt: skip
             journal.clear()
+        return len(wanted)
 
     def _path(self, name: str, number: int) -> Path:
-        return self.folder / f"{name}.{self.first * (MOST_ROUNDS + EXTRA_ROUNDS) + number + 1}.json"
+        return self.folder / f"{name}.{self.first * MOST_VISITS + number + 1}.json"
+
+    def _paths(self, name: str, numbers: Iterable[int]) -> list[Path]:
+        """Where the visits of the student in those rounds are stored, of the ones that were made."""
+        return [path for number in numbers if (path := self._path(name, number)).exists()]
 
     def _left_s(self) -> float:
         return self.budget_s - (self.now() - self._begun_s)
-
-    def _needed_s(self, visits: int) -> float:
-        """About what `visits` more take: each its pairs, its warm-up and the loading of its model."""
-        return visits * 2 * (self.least_s + self.plan.warmup_s)
 
     def _tell(self, text: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(done, total, text)
 
-    def _records(self, names: Sequence[str]) -> list[PairedRecord]:
-        """All stored visits of `names`, in the order of time: round by round, each in its own order."""
+    def _records(self, names: Sequence[str], numbers: Sequence[int]) -> list[PairedRecord]:
+        """The stored visits of `names` in the rounds `numbers`, in the order of time."""
         found = []
-        for number in range(MOST_ROUNDS + EXTRA_ROUNDS):
+        for number in numbers:
             order = shuffled(names, number) if number < MOST_ROUNDS else list(names)
-            found += [self._stored(path) for name in order if (path := self._path(name, number)).exists()]
-        return found
+            found += [self._stored(path) for name in order for path in self._paths(name, [number])]
+        return sorted(found, key=lambda record: record.created_utc)
 
     def _stored(self, path: Path) -> PairedRecord:
         record = read_record(path)
