@@ -117,14 +117,12 @@ class Campaign:
         rounds = extra = 0
         each_s = self.least_s + self.plan.warmup_s
         while rounds < MOST_ROUNDS:
-            behind = self._behind(names, rounds, extra) if rounds >= LEAST_ROUNDS and extra < UNSETTLED_ROUNDS else []
-            if behind:
+            enough = rounds >= LEAST_ROUNDS
+            if enough and extra < UNSETTLED_ROUNDS and (behind := self._behind(names, rounds, extra)):
                 fitting = [name for place, name in enumerate(behind, 1) if place * each_s <= self._left_s()]
                 self._visit(fitting, MOST_ROUNDS + extra)
                 extra += 1
-            elif rounds >= LEAST_ROUNDS and self.budget_s == math.inf:
-                break
-            elif rounds and len(names) * each_s > self._left_s():
+            elif (enough and self.budget_s == math.inf) or (rounds and self._left_s() < len(names) * each_s):
                 break
             else:
                 begun_s = self.now()
@@ -222,9 +220,9 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
     by_name: dict[str, list[int]] = {}
     for index, visit in enumerate(visits):
         by_name.setdefault(visit.name, []).append(index)
-    measured, unsettled = {}, []
+    measured, unsettled, doubtful = {}, [], found.doubtful
     for name, indices in by_name.items():
-        believed = [index for index in indices if index not in found.doubtful]
+        believed = [index for index in indices if index not in doubtful]
         if not believed:
             unsettled.append(name)
         own = [records[index] for index in indices]
@@ -236,7 +234,9 @@ def answer(records: Sequence[PairedRecord], repeated: int, level: Level | None =
             counted = [index for index in indices if found.weight(index)] or indices
             times_s = [found.undisturbed_s(visits, index) for index in counted]
             errors = [visits[index].error for index in counted]
-            weights = [found.weight(index) or 1.0 for index in counted]
+            # What a student's sensitivity is off by, all its disturbed visits share: together they count as one.
+            disturbed = sum(index in doubtful for index in counted)
+            weights = [(found.weight(index) or 1.0) / (disturbed if index in doubtful else 1) for index in counted]
             joined = _joined(name, times_s, weights, errors, own)
             measured[name] = replace(joined, visits=len(believed or indices))
         energy = energy_of([records[index].run for index in believed or indices])

@@ -24,7 +24,7 @@ QUIET_SHARE = 0.25  # our choice: with few visits, a quarter of them is taken to
 # them by 1.45 most of the time, 5 to 30 % of the visits of a campaign were undisturbed.
 QUIETEST_SHARE = 0.03
 SLOWER_BY = 1.25  # our choice: a step of a governor or a throttle moves more than this, pairs on a busy machine less
-BRIDGED = 1  # a single undisturbed visit between disturbed ones belongs to their window
+BRIDGED = 1  # a single undisturbed visit between disturbed ones does not end their window
 TORN_LEAST = 0.08  # as a logarithm: visits on a busy machine repeat to about 3 %
 TORN_TIMES = 5.0  # times the usual deviation
 USUAL_SENSITIVITY = 0.5  # our choice, until visits tell; benchmarks/predictor/live.py reports each
@@ -129,9 +129,11 @@ class Findings:
 
     @property
     def doubtful(self) -> set[int]:
-        """The positions of all visits that are not to be believed alone."""
-        inside = {index for window in self.windows for index in range(window.first, window.last + 1)}
-        return inside | set(self.torn)
+        """The positions of all visits that are not to be believed alone.
+
+        An undisturbed visit among disturbed ones is believed: on a board with neighbours each visit finds its own.
+        """
+        return {index for index, slower in enumerate(self.disturbances) if slower > SLOWER_BY} | self.unexplained
 
 
 def findings(visits: Sequence[Visit], level: Level | None = None) -> Findings:
@@ -147,8 +149,7 @@ def findings(visits: Sequence[Visit], level: Level | None = None) -> Findings:
     curve = curve_of(visits) if level is None else level.curve
     disturbances = tuple(visit.level_s / curve.level_s(least_s[visit.name]) for visit in visits)
     windows = _windows(disturbances)
-    inside = {index for window in windows for index in range(window.first, window.last + 1)}
-    steady = [index for index in range(len(visits)) if index not in inside]
+    steady = [index for index, slower in enumerate(disturbances) if slower <= SLOWER_BY]
     usual = USUAL_SENSITIVITY if level is None else level.sensitivity
     sensitivity = sensitivity_of([visits[index] for index in steady], [disturbances[index] for index in steady], usual)
     by_size = sensitivities(visits, disturbances, least_s, sensitivity) if level is None else level.by_size
@@ -185,8 +186,8 @@ def curve_of(visits: Sequence[Visit]) -> Curve:
         quiet = levels[int(QUIET_SHARE * len(levels))]
         return Curve(quiet, 0.0, 0.0, quiet)
     curve = _curve_through(points, levels[0])
-    quiet = [(time, level) for time, level in points if level < math.log(UNDISTURBED * curve.level_s(math.exp(time)))]
-    return curve if len(quiet) < LEAST_FOR_CURVE else _curve_through(quiet, levels[0])
+    near = [(time, level) for time, level in points if level < math.log(UNDISTURBED * curve.level_s(math.exp(time)))]
+    return curve if len(near) < LEAST_FOR_CURVE else _curve_through(near, levels[0])
 
 
 def _curve_through(points: Sequence[tuple[float, float]], floor: float) -> Curve:

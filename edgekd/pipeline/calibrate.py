@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -15,7 +16,7 @@ from edgekd.bench.artifact import artifact_from_file
 from edgekd.bench.campaign import Answer, Campaign, Measured
 from edgekd.bench.plan import BenchPlan
 from edgekd.bench.reopen import Reopening
-from edgekd.bench.windows import Curve, Level
+from edgekd.bench.windows import Curve, Level, Window
 from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Fit, Sample, fit
 from edgekd.cost.energy import energy_features, energy_fit
 from edgekd.cost.stored import (
@@ -55,6 +56,7 @@ WARMUP_S = 0.1
 # So much does a whole campaign differ from another, besides what a fit leaves: in nine of ten cases of
 # benchmarks/results/predictor_live the `bias` of all unseen students together is less.
 CAMPAIGNS_DIFFER = 0.03
+MOST_WINDOWS = 3  # named one by one
 LEAST_STUDENTS = 8  # our choice: with fewer, leaving one out says little
 
 
@@ -198,6 +200,7 @@ def _measured(
     begun_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
 
+        @cache
         def model(name: str) -> tuple[Path, Artifact]:
             path, precision = pool.written(name, Path(scratch)), pool.precision(name)
             return path, artifact_from_file(path, name=name, precision=precision, role="student")
@@ -294,11 +297,7 @@ def left_out(samples: Sequence[Sample], fitted: Callable[[Sequence[Sample]], Fit
 
 def _notes(answer: Answer, fitted: Fit) -> list[str]:
     """What a reader must know of the circumstances."""
-    notes = []
-    for window in answer.findings.windows:
-        first, last, slower = window.first + 1, window.last + 1, window.slower
-        where = f"visits {first} to {last} of {len(answer.visits)}"
-        notes.append(f"{where} ran {slower:.2f} times as slow; they count little, or not at all")
+    notes = _window_notes(answer)
     if answer.repeated:
         notes.append(f"{answer.repeated} visits were made again because of what stood out")
     if answer.unsettled:
@@ -306,6 +305,23 @@ def _notes(answer: Answer, fitted: Fit) -> list[str]:
     if fitted.outliers:
         notes.append(f"set aside by the fit: {listing(fitted.outliers)}")
     return notes
+
+
+def _window_notes(answer: Answer) -> list[str]:
+    """Which visits ran slower: stretch by stretch, or all in one line where there are many."""
+    windows, total = answer.findings.windows, len(answer.visits)
+    if len(windows) > MOST_WINDOWS:
+        count = sum(window.last - window.first + 1 for window in windows)
+        least, most = min(window.slower for window in windows), max(window.slower for window in windows)
+        told = [f"{count} of {total} visits, in {len(windows)} stretches, ran {least:.2f} to {most:.2f} times as slow"]
+    else:
+        told = [f"{_stretch(one)} of {total} ran {one.slower:.2f} times as slow" for one in windows]
+    return [f"{one}; they count little, or not at all" for one in told]
+
+
+def _stretch(window: Window) -> str:
+    first, last = window.first + 1, window.last + 1
+    return f"visit {first}" if first == last else f"visits {first} to {last}"
 
 
 def _energy_line(found: LeftOut, rail: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,6 +160,27 @@ def test_of_several_threads_what_slowed_the_sentinel_is_taken_off_as_far_as_stud
     assert times_s == pytest.approx([1e-3 * (index + 1) for index in range(len(NAMES))], rel=1e-3)
     known = Level(found.findings.curve, 0.45)
     assert campaign(host, tmp_path, budget_s=60.0, level=known).run(NAMES).findings.sensitivity == 0.45
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_neighbours_slow_most_visits_those_are_made_again_first_that_none_was_quiet_of(
+    seed: int, tmp_path: Path
+) -> None:
+    draw, states = random.Random(seed), dict[int, float]()
+
+    def slower(visit: int) -> float:
+        return states.setdefault(visit, 1.45 if draw.random() < 0.7 else 1.0)
+
+    clock, names = iter(range(10**6)), [f"s{index}" for index in range(20)]
+    # Students feel a neighbour in another way than the sentinel, by up to 10 %, which no model of it knows.
+    host = board(slower, lambda name, visit: slower(visit) ** (0.025 * (int(name[1:]) % 10)))
+    found = campaign(host, tmp_path, budget_s=100.0, now=lambda: next(clock)).run(names)
+    assert len(found.unsettled) <= 1
+    quiet = [name for name in names if name not in found.unsettled]
+    assert {name: found.measured[name].latency_s for name in quiet} == {
+        name: pytest.approx(1e-3 * (1 + int(name[1:])), rel=0.02) for name in quiet
+    }
+    assert len(host.runs) < 60
 
 
 def test_a_board_that_stays_slow_is_told_and_not_measured_for_ever(tmp_path: Path) -> None:

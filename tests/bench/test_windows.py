@@ -125,6 +125,33 @@ def test_a_sentinel_that_large_students_slow_is_no_disturbance(disturbed: float)
     assert max(errors) < 0.05
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sentinel_that_stays_warm_for_long_is_known_though_neighbours_disturb_most_visits(seed: int) -> None:
+    # Half-way up after 60 quiet times of the sentinel; a neighbour slows two visits of three by 1.45.
+    draw, visits, true_s = random.Random(seed), list[Visit](), dict[str, float]()
+    for _ in range(4):
+        for number in range(20):
+            model_s = 1e-4 * 1.45**number
+            quiet_s = 2e-4 * (1 + model_s / (model_s + 1.2e-2))
+            slower = 1.45 if draw.random() < 0.67 else 1.0
+            true_s[f"s{number}"] = quiet_s
+            visits.append(Visit(f"s{number}", model_s * slower, quiet_s * slower * draw.lognormvariate(0, 0.02), 0.01))
+    curve = curve_of(visits)
+    off = [curve.level_s(1e-4 * 1.45**number) / true_s[f"s{number}"] for number in range(20)]
+    assert all(0.9 < one < 1.12 for one in off)
+
+
+@pytest.mark.parametrize("quiet", [3, 15])
+def test_a_known_level_counts_though_neighbours_slow_nearly_all_visits(quiet: int) -> None:
+    steady = visits_of(20, 3, seed=4)
+    level = Level(findings(steady).curve, 1.0)
+    busy = slowed(steady, quiet, 59, 1.45)
+    found = findings(busy, level)
+    assert found.curve == level.curve
+    assert [(window.first, window.last) for window in found.windows] == [(quiet, 59)]
+    assert findings(slowed(steady, 0, 59, 1.45), level).curve != level.curve
+
+
 def test_a_known_level_puts_a_campaign_that_was_never_quiet_on_the_same_scale() -> None:
     quiet = findings(visits_of(20, 3, seed=4))
     level = Level(quiet.curve, sensitivity=1.0)

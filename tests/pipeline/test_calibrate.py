@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from rails_board import jetson
 
-from edgekd.cost.calibrate import Interval
+from edgekd.bench.campaign import Answer
+from edgekd.bench.windows import Visit, Window, findings
+from edgekd.cost.calibrate import Interval, Sample, fit
 from edgekd.cost.energy import energy_of
 from edgekd.cost.stored import read_calibrations
 from edgekd.device import load_profile
@@ -184,7 +186,6 @@ def test_options_that_cannot_be_are_named(tmp_path: Path) -> None:
 
 
 def test_leaving_out_counts_what_a_fit_to_the_others_says() -> None:
-    from edgekd.cost.calibrate import Sample
     from edgekd.cost.terms import TERMS
 
     zeros = dict.fromkeys(TERMS, 0.0)
@@ -195,7 +196,6 @@ def test_leaving_out_counts_what_a_fit_to_the_others_says() -> None:
 
 
 def test_tails_are_priced_where_the_samples_have_them() -> None:
-    from edgekd.cost.calibrate import Sample
     from edgekd.cost.tails import TAILS
     from edgekd.cost.terms import TERMS
 
@@ -213,3 +213,21 @@ def test_tails_are_priced_where_the_samples_have_them() -> None:
     ]
     assert TAILS not in latency_fit(without).prices
     assert left_out(without).within_5 < 0.9
+
+
+def test_slower_visits_are_told_stretch_by_stretch_or_in_one_line() -> None:
+    def told(*windows: Window) -> list[str]:
+        visits = tuple(Visit("a", 1.0, 1.0, 0.01) for _ in range(40))
+        found = replace(findings(visits), windows=windows)
+        return module._notes(Answer({}, 1.0, 0.0, found, visits, 0, ()), fitted)
+
+    samples = [Sample(str(x), {"starts": float(x)}, 1.0 * x) for x in range(1, 5)]
+    fitted = fit(samples, ("starts",))
+    assert told() == []
+    assert told(Window(0, 0, 1.4), Window(4, 9, 1.5)) == [
+        "visit 1 of 40 ran 1.40 times as slow; they count little, or not at all",
+        "visits 5 to 10 of 40 ran 1.50 times as slow; they count little, or not at all",
+    ]
+    several = [Window(8 * place, 8 * place + 2, 1.4 + place / 10) for place in range(4)]
+    (line,) = told(*several)
+    assert line.startswith("12 of 40 visits, in 4 stretches, ran 1.40 to 1.70 times as slow")
