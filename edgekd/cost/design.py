@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.cost.terms import TERMS
+from edgekd.cost.terms import MACS, TERMS
 
 # How many MACs the start of an operator is worth before anything was measured: our choice, from microseconds of it
 # and tens of GMAC/s. Only the relative weight of small and large students in the design depends on it.
@@ -28,7 +28,7 @@ _PRIOR = 1e-3
 
 def crude_latency(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """About proportional to the latency, from MACs and starts alone. Shapes: [students] each, and so is the result."""
-    macs = sum(columns[name] for name in TERMS if name.startswith("macs."))
+    macs = sum(columns[name] for name in MACS)
     return np.asarray(macs + MACS_PER_START * columns["starts"], np.float64)
 
 

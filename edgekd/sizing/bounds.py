@@ -14,7 +14,7 @@ from edgekd.cost.columns import Whole
 from edgekd.cost.count import BLOCK
 from edgekd.cost.energy import energy_features
 from edgekd.cost.tails import TAILS, has_tails
-from edgekd.cost.terms import SWEPT
+from edgekd.cost.terms import AGED, SWEPT
 from edgekd.sizing.boxes import NONE, Bound, Corners, Score
 from edgekd.sizing.choice import worst_ratios
 from edgekd.sizing.forecast import End, Forecasts, energy_ends, forecasts, usual_spread
@@ -123,11 +123,11 @@ class Bounds:
     def straight(self) -> bool:
         """Whether what students take is a sum and a maximum of straight lines in ffn.
 
-        Weights of 4 bits come in whole blocks, and a cache that is swept through loses all that it kept.
+        Weights of 4 bits come in whole blocks, and a cache that is swept through or left for long loses all it kept.
         """
         fits = [each.latency for each in self.known.fits.values() if each.latency is not None]
-        swept = any(each.prices.get(name) for each in fits for name in SWEPT)
-        return not swept and not any(map(has_tails, self.known.fits))
+        lost = any(each.prices.get(name) for each in fits for name in (*SWEPT, *AGED))
+        return not lost and not any(map(has_tails, self.known.fits))
 
     def _least_at(self, first: Table, ffn: Whole) -> list[Numbers]:
         """What no student of a box with that `first` corner is below from `ffn` on, in each precision."""

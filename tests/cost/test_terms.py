@@ -6,7 +6,19 @@ import pytest
 
 from edgekd.cost.count import macs
 from edgekd.cost.operators import operators
-from edgekd.cost.terms import BLOCK, BLOCKED, CACHES, SWEPT, SWEPT_WITHIN, TERMS, blocked_terms, latency_terms
+from edgekd.cost.terms import (
+    AGED,
+    AGED_WITHIN,
+    BLOCK,
+    BLOCKED,
+    CACHES,
+    SWEPT,
+    SWEPT_WITHIN,
+    TERMS,
+    blocked_terms,
+    latency_terms,
+    traffic,
+)
 from edgekd.networks.convolutional import mobilenet_v2
 from edgekd.student import StudentSpec
 
@@ -94,6 +106,17 @@ def test_the_memory_is_noticed_by_and_by_where_a_pass_hardly_exceeds_a_cache() -
         assert terms["traffic.swept_4m"] >= last
         last = terms["traffic.swept_4m"]
     assert 0 < last < fetched
+
+
+def test_a_pass_that_takes_long_finds_nothing_of_its_weights_in_a_cache_that_others_fill() -> None:
+    for tokens in range(8, 512, 24):
+        trace = operators(replace(BERT, layers=6, hidden=512, heads=128, kv_heads=128, positions=512, ffn=2048), batch=1, sequence=tokens)
+        terms, work = latency_terms(trace), sum(op.times * op.macs for op in trace)
+        for name, most in AGED.items():
+            share = min(max((work - most) / (AGED_WITHIN * most), 0.0), 1.0)
+            assert terms[name] == pytest.approx(share * traffic(terms))
+    assert work > 2 * max(AGED.values())
+    assert traffic(terms) == terms["weights"] > 0
 
 
 def test_channels_in_blocks_cost_as_much_as_whole_blocks() -> None:

@@ -13,7 +13,7 @@ from edgekd.cost.calibrate import ONE, Fit
 from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
 from edgekd.cost.energy import ENERGY_TERMS
 from edgekd.cost.tails import TAILS, tails
-from edgekd.cost.terms import CACHES, SWEPT, TERMS, latency_terms, traffic
+from edgekd.cost.terms import AGED, CACHES, SWEPT, TERMS, latency_terms, traffic
 from edgekd.cost.trace import Operator
 from edgekd.errors import RecordError
 from edgekd.student import StudentSpec
@@ -74,7 +74,7 @@ def parts_of(spec: StudentSpec, trace: Sequence[Operator], precision: str) -> di
     parts = {name: _class_features(ops, precision) for name, ops in classes_of(trace).items()}
     whole = latency_terms(trace)
     for part in parts.values():
-        for names, fetched in ((CACHES, lambda terms: terms["weights"]), (SWEPT, traffic)):
+        for names, fetched in ((CACHES, lambda terms: terms["weights"]), ((*SWEPT, *AGED), traffic)):
             share = fetched(part) / fetched(whole) if fetched(whole) else 0.0
             part |= {name: whole[name] * share for name in names}
     parts[EVERY_LAYER] = {"layers": float(spec.layers)}
