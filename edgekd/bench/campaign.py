@@ -115,7 +115,7 @@ class Campaign:
         """All visits of `names` in the order of time, and how many were made again. Errors: as `run`."""
         self._begun_s = self.now()
         rounds = extra = 0
-        each_s = self.least_s + self.plan.warmup_s
+        each_s = 2 * (self.least_s + self.plan.warmup_s)  # until a round has told: its pairs, and loading its model
         while rounds < MOST_ROUNDS:
             enough = rounds >= LEAST_ROUNDS
             if enough and extra < UNSETTLED_ROUNDS and (behind := self._behind(names, rounds, extra)):

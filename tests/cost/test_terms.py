@@ -110,7 +110,11 @@ def test_the_memory_is_noticed_by_and_by_where_a_pass_hardly_exceeds_a_cache() -
 
 def test_a_pass_that_takes_long_finds_nothing_of_its_weights_in_a_cache_that_others_fill() -> None:
     for tokens in range(8, 512, 24):
-        trace = operators(replace(BERT, layers=6, hidden=512, heads=128, kv_heads=128, positions=512, ffn=2048), batch=1, sequence=tokens)
+        trace = operators(
+            replace(BERT, layers=6, hidden=512, heads=128, kv_heads=128, positions=512, ffn=2048),
+            batch=1,
+            sequence=tokens,
+        )
         terms, work = latency_terms(trace), sum(op.times * op.macs for op in trace)
         for name, most in AGED.items():
             share = min(max((work - most) / (AGED_WITHIN * most), 0.0), 1.0)
