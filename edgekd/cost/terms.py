@@ -65,6 +65,7 @@ SWEPT_WITHIN = 0.25
 # campaigns 90 % were predicted within 10 % without these terms and 95 % with them; other widths were no better.
 AGED = {"traffic.aged_256m": 2**28, "traffic.aged_512m": 2**29, "traffic.aged_1g": 2**30}
 AGED_WITHIN = 1.0
+LEAST_AGED = 3  # our choice
 # A step reads the past keys and values, writes the joined ones, and hands out a copy of them.
 CACHE_TIMES = 3
 
@@ -126,6 +127,18 @@ def _risen(value: Any, most: int, within: float) -> Any:
 def traffic(terms: Mapping[str, Any]) -> Any:
     """The numbers that a pass fetches or writes of weights and of keys and values that it keeps; others stay near."""
     return terms["weights"] + CACHE_TIMES * terms["elements.cache"]
+
+
+def priceable(names: Iterable[str], samples: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
+    """Those of `names` that the features of `samples` can tell the prices of: AGED ones where LEAST_AGED have them.
+
+    One or two samples cannot tell them from other terms of large students, and whoever has more of them than those
+    would be left with an interval without end.
+    """
+    known = list(samples)
+    return tuple(
+        name for name in names if name not in AGED or sum(sample.get(name, 0) > 0 for sample in known) >= LEAST_AGED
+    )
 
 
 # The sums that tell most of a latency by themselves, from the most important one; `one` is the constant term of a fit.

@@ -29,7 +29,7 @@ from edgekd.cost.stored import (
     write_calibrations,
 )
 from edgekd.cost.tails import TAILS
-from edgekd.cost.terms import BACKBONE, BLOCKED, BLOCKED_BACKBONE, BLOCKED_TERMS, TERMS
+from edgekd.cost.terms import BACKBONE, BLOCKED, BLOCKED_BACKBONE, BLOCKED_TERMS, TERMS, priceable
 from edgekd.device import load_profile, profile_text
 from edgekd.errors import InputError, UnitError
 from edgekd.files import content_hash, make_folder, write_text
@@ -257,10 +257,12 @@ def latency_fit(samples: Sequence[Sample]) -> Fit:
     Of convolutions the one that left-out samples like best, with channels in blocks or not.
     """
     own = (TAILS,) if all(TAILS in sample.features for sample in samples) else ()
-    plain = fit(samples, (ONE, *TERMS, *own), BACKBONE)
+    known = [sample.features for sample in samples]
+    plain = fit(samples, priceable((ONE, *TERMS, *own), known), BACKBONE)
     if not any(sample.features.get(name, 0) for sample in samples for name in BLOCKED.values()):
         return plain
-    return min(plain, fit(samples, (ONE, *BLOCKED_TERMS), BLOCKED_BACKBONE), key=lambda one: one.half_width)
+    blocked = fit(samples, priceable((ONE, *BLOCKED_TERMS), known), BLOCKED_BACKBONE)
+    return min(plain, blocked, key=lambda one: one.half_width)
 
 
 def _energies(own: Mapping[str, Measured], features: Mapping[str, Mapping[str, float]]) -> list[Sample]:

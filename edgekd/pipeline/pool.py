@@ -11,7 +11,7 @@ from edgekd.cost.count import activation_sum, mac_sums, peak_sum, weight_sum
 from edgekd.cost.limits import check_within
 from edgekd.cost.operators import operators
 from edgekd.cost.tails import TAILS, has_tails, tails
-from edgekd.cost.terms import blocked_terms, latency_terms
+from edgekd.cost.terms import OF_CACHES, blocked_terms, latency_terms, of_cache
 from edgekd.errors import InputError, SpecError
 from edgekd.networks.spec import Spec
 from edgekd.pipeline.usual import (
@@ -202,6 +202,7 @@ class Pool:
         terms = dict(count_columns(columns, self.precisions[:1], batch=self.batch, **shape).terms)
         if phase == "prefill":
             terms["macs.head"] = terms["macs.head"] / length
+            terms |= {name: of_cache(name, terms) for name in OF_CACHES}
         return terms
 
     def add(self, spec: Spec, precision: Precision, length: int) -> str:

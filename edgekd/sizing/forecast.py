@@ -14,7 +14,7 @@ from edgekd.cost.calibrate import LEAST_SAMPLES, ONE, Backbone, Fit, Intervals, 
 from edgekd.cost.carry import rescaled
 from edgekd.cost.energy import energies_of, energy_by_budget, energy_features, energy_fit, power_budget_w
 from edgekd.cost.tails import TAILS, has_tails
-from edgekd.cost.terms import BACKBONE, TERMS
+from edgekd.cost.terms import BACKBONE, TERMS, priceable
 from edgekd.errors import MeasureError
 from edgekd.sizing.limits import Costs
 from edgekd.sizing.price import PricedStudent
@@ -182,8 +182,9 @@ def _fits(
             memory.append(Sample(name, features, found.peak_memory_bytes))
         if found.size_bytes is not None:
             size.append(Sample(name, features, found.size_bytes))
+    terms = (*LATENCY_TERMS, TAILS) if has_tails(precision) else LATENCY_TERMS
     return Fits(
-        _fit_or_none(latency, (*LATENCY_TERMS, TAILS) if has_tails(precision) else LATENCY_TERMS, BACKBONE),
+        _fit_or_none(latency, priceable(terms, (sample.features for sample in latency)), BACKBONE),
         _fit_or_none(memory, MEMORY_TERMS),
         _fit_or_none(size, SIZE_TERMS),
         energy_fit(energies) if len(energies) >= LEAST_SAMPLES else None,

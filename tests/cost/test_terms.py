@@ -12,11 +12,13 @@ from edgekd.cost.terms import (
     BLOCK,
     BLOCKED,
     CACHES,
+    LEAST_AGED,
     SWEPT,
     SWEPT_WITHIN,
     TERMS,
     blocked_terms,
     latency_terms,
+    priceable,
     traffic,
 )
 from edgekd.networks.convolutional import mobilenet_v2
@@ -121,6 +123,14 @@ def test_a_pass_that_takes_long_finds_nothing_of_its_weights_in_a_cache_that_oth
             assert terms[name] == pytest.approx(share * traffic(terms))
     assert work > 2 * max(AGED.values())
     assert traffic(terms) == terms["weights"] > 0
+
+
+def test_prices_for_long_passes_need_samples_that_take_long() -> None:
+    short, long = dict.fromkeys(TERMS, 0.0), dict.fromkeys(TERMS, 1.0)
+    samples = [short, *[long] * (LEAST_AGED - 1), long | {"traffic.aged_1g": 0.0}]
+    assert set(TERMS) - set(priceable(TERMS, samples)) == {"traffic.aged_1g"}
+    assert set(TERMS) - set(priceable(TERMS, samples[:-1])) == set(AGED)
+    assert priceable(("one", "starts"), []) == ("one", "starts")
 
 
 def test_channels_in_blocks_cost_as_much_as_whole_blocks() -> None:
