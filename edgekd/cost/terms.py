@@ -59,10 +59,11 @@ CACHES = {"weights.beyond_512k": 2**19, "weights.beyond_2m": 2**21}
 SWEPT = {"traffic.swept_4m": 2**22, "traffic.swept_8m": 2**23, "traffic.swept_16m": 2**24}
 # By this share of its size more, and nothing is kept: our choice, a half of it predicted worse.
 SWEPT_WITHIN = 0.25
-# A last cache that other cores or machines use as well keeps a number for some milliseconds only. How long a pass takes
-# its MACs tell: these are 4, 9 and 18 ms where 60 million are done in one. From once to twice as many, all that is
-# fetched comes to be fetched from memory. Measured on two shared cores: of 200 students of 16 to 256 tokens in eight
-# campaigns 90 % were predicted within 10 % without these terms and 95 % with them; other widths were no better.
+# A last cache that other cores or machines use as well keeps a number for some milliseconds only, so we suppose; how
+# long a pass takes its MACs tell: these are 4, 9 and 18 ms where 60 million are done in one. From once to twice as
+# many, all that is fetched comes to be fetched from memory. These thresholds and this width are our choice, from some
+# that did about equally well on eight campaigns on two shared cores; benchmarks/results/predictor_live shows what
+# campaigns after them gave.
 AGED = {"traffic.aged_256m": 2**28, "traffic.aged_512m": 2**29, "traffic.aged_1g": 2**30}
 AGED_WITHIN = 1.0
 LEAST_AGED = 3  # our choice
